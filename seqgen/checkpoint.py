@@ -1,0 +1,130 @@
+"""A model on disk: a folder of safetensors, config.json and a manifest with the SHA-256 of each."""
+
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors.torch
+from safetensors import SafetensorError
+from torch import Tensor
+
+FORMAT = 1
+WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
+
+
+class CheckpointError(ValueError):
+    """A checkpoint that cannot be used; the message says which file and why."""
+
+
+def write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+    """Write a checkpoint as a whole or not at all: into a temporary folder beside it, synced, then renamed.
+
+    An earlier checkpoint of that name stays as it is until the new one is complete.
+    """
+    folder = folder.absolute()
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
+    temporary.chmod(0o755)
+    try:
+        contents = {
+            WEIGHTS: safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}),
+            CONFIG: _json({"format": FORMAT, **config}),
+        }
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+        for name, content in {**contents, MANIFEST: _json(hashes)}.items():
+            write_atomically(temporary / name, content)
+        _swap(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _swap(new: Path, folder: Path) -> None:
+    old = _old(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
+        os.rename(folder, old)
+    os.rename(new, folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _old(folder: Path) -> Path:
+    """Where `write` keeps the earlier checkpoint for the instant between its two renames."""
+    return folder.with_name(f".{folder.name}-old")
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Write a file that is there whole or not at all, even when the power fails."""
+    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+        try:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+            os.chmod(file.name, 0o644)
+            os.replace(file.name, path)
+        except BaseException:
+            os.unlink(file.name)
+            raise
+
+
+def _json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
+
+
+def find(path: str | Path) -> Path:
+    """The checkpoint folder that `path` names: itself, or `model/` in a run folder. Raises CheckpointError."""
+    path = Path(path)
+    for folder in (path / "model", path):
+        if (folder / MANIFEST).is_file():
+            return folder
+        if (_old(folder.absolute()) / MANIFEST).is_file():  # a writer died between its two renames
+            return _old(folder.absolute())
+    what = "holds no model/manifest.json" if path.is_dir() else "is no folder"
+    raise CheckpointError(f"no model at {str(path)!r}: it {what}; expected a run folder or its model/ folder")
+
+
+def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
+    """The tensors and the config of a checkpoint folder, every byte checked against the manifest.
+
+    Raises CheckpointError for a missing, altered or truncated file, and for a format that this version cannot read.
+    """
+    hashes = _parse(folder / MANIFEST, _bytes(folder / MANIFEST))
+    if set(hashes) != {WEIGHTS, CONFIG}:
+        raise CheckpointError(f"{folder / MANIFEST} lists {sorted(hashes)}, expected {[CONFIG, WEIGHTS]}")
+    contents = {name: _verified(folder / name, expected) for name, expected in hashes.items()}
+    config = _parse(folder / CONFIG, contents[CONFIG])
+    if config.get("format") != FORMAT:
+        raise CheckpointError(f"{folder / CONFIG} has format {config.get('format')!r}, this version reads {FORMAT}")
+    try:
+        return safetensors.torch.load(contents[WEIGHTS]), config
+    except (SafetensorError, ValueError, KeyError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def _verified(path: Path, expected: Any) -> bytes:
+    content = _bytes(path)
+    found = hashlib.sha256(content).hexdigest()
+    if found != expected:
+        raise CheckpointError(f"{path} is damaged: its SHA-256 is {found[:12]}..., the manifest says {expected!s:.12}...")
+    return content
+
+
+def _parse(path: Path, content: bytes) -> dict[str, Any]:
+    try:
+        value = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path} is no JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise CheckpointError(f"{path} holds a {type(value).__name__}, expected an object")
+    return value

@@ -1,0 +1,66 @@
+"""What users hold (text, and later sound, pictures, rows) as the symbols that a model reads and writes."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from typing import Any, Self
+
+import torch
+from torch import Tensor
+
+from seqgen.config import Configurable
+
+
+class UnknownSymbol(ValueError):
+    """Something that the codec has no symbol for; the message names it and its place."""
+
+
+class Codec(Configurable, ABC):
+    """A translation between items and sequences of symbols. The law: `decode(encode(item)) == item`."""
+
+    size: int | None
+    """K, the number of symbols, all counted; None where symbols are numbers."""
+    end: int | None = None
+    """The symbol that ends a sequence; None when sequences have no end. `encode` does not append it, `close` does."""
+    unsampled: tuple[int, ...] = ()
+    """Symbols that a model may score but must never draw."""
+    unit: str
+    """What `units` counts, in the singular, such as "character"."""
+
+    @abstractmethod
+    def encode(self, item: Any) -> Tensor:
+        """Symbols (T,) of an item. Raises UnknownSymbol with the place of what has no symbol."""
+
+    @abstractmethod
+    def decode(self, symbols: Tensor) -> Any:
+        """The item that symbols (T,) stand for, up to the first end symbol."""
+
+    @abstractmethod
+    def stream(self, symbols: Iterable[int]) -> Iterator[Any]:
+        """Decoded pieces, each as soon as it is certain, up to the first end symbol; joined they equal `decode`."""
+
+    @abstractmethod
+    def pieces(self, items: Iterable[Any]) -> Iterator[Tensor]:
+        """`encode` of the concatenation of items, piece by piece in constant memory."""
+
+    @abstractmethod
+    def units(self, item: Any) -> int:
+        """The length of an item as users count it: characters, samples."""
+
+    @abstractmethod
+    def names(self, symbols: Tensor) -> list[str]:
+        """A readable name for each of symbols (T,)."""
+
+    @abstractmethod
+    def fit(self, items: Iterable[Any]) -> Self:
+        """A codec for a corpus, given all of it in pieces; a codec that is complete already returns itself."""
+
+    @property
+    def fitted(self) -> bool:
+        """Whether the codec can encode, or must see a corpus first."""
+        return self.size is not None
+
+    def close(self, symbols: Tensor) -> Tensor:
+        """Symbols (T,) with the end symbol behind them, if there is one."""
+        if self.end is None:
+            return symbols
+        return torch.cat([symbols, symbols.new_tensor([self.end])])

@@ -1,0 +1,108 @@
+"""Text as Unicode code points."""
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Self
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqgen.codec import Codec, UnknownSymbol
+
+
+class Chars(Codec):
+    """A symbol for each Unicode code point of an alphabet; what is read is what is written, nothing is normalised.
+
+    Symbols 0 .. A-1 are the alphabet in code point order; then come the end of a sequence (with `end`) and one symbol
+    for all characters outside the alphabet (with `unknown`), which is scored but never sampled and decodes to U+FFFD.
+    `alphabet` None is learnt by `fit`.
+
+    >>> codec = Chars("helo", end=True)
+    >>> codec.encode("hello").tolist(), codec.end
+    ([1, 0, 2, 2, 3], 4)
+    >>> codec.decode(codec.encode("hole"))
+    'hole'
+    """
+
+    unit = "character"
+
+    def __init__(self, alphabet: Sequence[str] | None = None, end: bool = False, unknown: bool = False) -> None:
+        self.size = None
+        if alphabet is None:
+            return
+        if any(not isinstance(character, str) or len(character) != 1 for character in alphabet):
+            raise ValueError(f"alphabet is {alphabet!r}, expected single characters")
+        self.alphabet = sorted(set(alphabet))
+        # A list in the description: in one JSON string, two lone surrogates side by side would fuse into one character.
+        self.init_args["alphabet"] = self.alphabet
+        self._points = _points("".join(self.alphabet))
+        count = len(self.alphabet)
+        self.end = count if end else None
+        self.unknown = count + end if unknown else None
+        self.unsampled = (count + end,) if unknown else ()
+        self.size = count + end + unknown
+
+    def encode(self, item: str) -> Tensor:
+        """Symbols (T,) int64, one a code point. Raises UnknownSymbol with the character and its position."""
+        return torch.from_numpy(self._encode(item, 0))
+
+    def _encode(self, text: str, position: int) -> np.ndarray:
+        if self.size is None:
+            raise ValueError("this Chars codec has no alphabet yet: fit it to a text first")
+        points = _points(text)
+        if not len(self._points):
+            symbols, known = np.zeros(len(points), np.int64), np.zeros(len(points), bool)
+        else:
+            symbols = np.searchsorted(self._points, points).clip(max=len(self._points) - 1)
+            known = self._points[symbols] == points
+        if known.all():
+            return symbols
+        if self.unknown is None:
+            place = int(known.argmin())
+            raise UnknownSymbol(
+                f"character {text[place]!a} (U+{points[place]:04X}) at position {position + place} "
+                f"is not in the alphabet of {len(self.alphabet)} characters"
+            )
+        return np.where(known, symbols, self.unknown)
+
+    def decode(self, symbols: Tensor) -> str:
+        """The text, up to the first end symbol. Raises ValueError for a number that is no symbol."""
+        return "".join(self.stream(symbols.tolist()))
+
+    def stream(self, symbols: Iterable[int]) -> Iterator[str]:
+        """One character at a time."""
+        for symbol in symbols:
+            if symbol == self.end:
+                return
+            yield self._name(symbol, "\ufffd")
+
+    def pieces(self, items: Iterable[str]) -> Iterator[Tensor]:
+        """Symbols piece by piece; positions in errors count from the first piece's start."""
+        position = 0
+        for text in items:
+            yield torch.from_numpy(self._encode(text, position))
+            position += len(text)
+
+    def units(self, item: str) -> int:
+        """Code points."""
+        return len(item)
+
+    def names(self, symbols: Tensor) -> list[str]:
+        """The characters; `<end>` and `<unknown>` for the two special symbols."""
+        return ["<end>" if symbol == self.end else self._name(symbol, "<unknown>") for symbol in symbols.tolist()]
+
+    def _name(self, symbol: int, unknown: str) -> str:
+        if self.size is None or not 0 <= symbol < self.size or symbol == self.end:
+            raise ValueError(f"symbol {symbol} stands for no character; there are {self.size} symbols")
+        return unknown if symbol == self.unknown else self.alphabet[symbol]
+
+    def fit(self, items: Iterable[str]) -> Self:
+        """With the alphabet of all characters in `items`, unless there is one already."""
+        if self.size is not None:
+            return self
+        alphabet: set[str] = set().union(*map(set, items))
+        return type(self)(**{**self.init_args, "alphabet": sorted(alphabet)})
+
+
+def _points(text: str) -> np.ndarray:
+    return np.frombuffer(text.encode("utf-32-le", "surrogatepass"), np.uint32)

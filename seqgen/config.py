@@ -1,0 +1,104 @@
+"""Objects as plain JSON, in the two words of the training YAML: `class_path` and `init_args`."""
+
+import inspect
+from collections.abc import Mapping
+from typing import Any, Self, TypeVar
+
+T = TypeVar("T")
+_REGISTRY: dict[str, type["Configurable"]] = {}
+
+
+class ConfigError(ValueError):
+    """A description that `build` refuses; the message says where in it and why."""
+
+
+class Configurable:
+    """An object that remembers its constructor's arguments, so that it can be described and built again.
+
+    The law: `describe(build(d)) == d` for every description `d`. Constructors take plain JSON values, other
+    Configurables, or lists and dicts of those, and no `**kwargs`. Every concrete subclass is known to `build` under
+    its bare class name, and no other class is.
+    """
+
+    init_args: dict[str, Any]
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        known = _REGISTRY.setdefault(cls.__name__, cls)
+        if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
+            raise TypeError(f"two Configurable classes are called {cls.__name__}: {known} and {cls}")
+        _REGISTRY[cls.__name__] = cls
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        self = super().__new__(cls)
+        # bind_partial: a missing argument is the constructor's to refuse, and copy and pickle pass none at all.
+        bound = inspect.signature(cls.__init__).bind_partial(self, *args, **kwargs)
+        bound.apply_defaults()
+        values = dict(list(bound.arguments.items())[1:])
+        object.__setattr__(self, "init_args", values)  # past nn.Module, which would register submodules here
+        return self
+
+
+def describe(value: Any) -> Any:
+    """`value` as plain JSON: a Configurable as `{"class_path": ..., "init_args": {...}}`, every argument written.
+
+    Raises TypeError for a value that JSON cannot hold.
+    """
+    if isinstance(value, Configurable):
+        arguments = {name: describe(argument) for name, argument in value.init_args.items()}
+        return {"class_path": type(value).__name__, "init_args": arguments}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, list | tuple):
+        return [describe(item) for item in value]
+    if isinstance(value, Mapping) and all(isinstance(key, str) for key in value):
+        return {key: describe(item) for key, item in value.items()}
+    raise TypeError(f"cannot describe {value!r} of type {type(value).__name__}: expected plain JSON or a Configurable")
+
+
+def build(description: Any, expected: type[T], where: str = "config") -> T:
+    """The object that `description` describes; only registered classes are ever constructed.
+
+    `where` names the place of the description in error messages. Raises ConfigError for a class outside the
+    registry, an unknown or missing key, an argument that the constructor refuses, or an object that is not an
+    `expected`.
+    """
+    built = _build(description, where)
+    if not isinstance(built, expected):
+        raise ConfigError(f"{where}: got {type(built).__name__}, expected {expected.__name__}")
+    return built
+
+
+def _build(value: Any, where: str) -> Any:
+    if isinstance(value, list):
+        return [_build(item, f"{where}[{index}]") for index, item in enumerate(value)]
+    if not isinstance(value, dict):
+        return value
+    if "class_path" not in value:
+        return {key: _build(item, f"{where}.{key}") for key, item in value.items()}
+    if set(value) != {"class_path", "init_args"}:
+        raise ConfigError(f"{where}: got the keys {sorted(value)}, expected class_path and init_args")
+    return _construct(_find(value["class_path"], where), value["init_args"], where)
+
+
+def _find(name: Any, where: str) -> type[Configurable]:
+    found = _REGISTRY.get(name) if isinstance(name, str) else None
+    if found is None or inspect.isabstract(found):
+        concrete = sorted(key for key, cls in _REGISTRY.items() if not inspect.isabstract(cls))
+        raise ConfigError(f"{where}: class_path {name!r} is not registered; expected one of {', '.join(concrete)}")
+    return found
+
+
+def _construct(cls: type[Configurable], arguments: Any, where: str) -> Configurable:
+    if not isinstance(arguments, dict):
+        raise ConfigError(f"{where}: init_args is {type(arguments).__name__}, expected an object")
+    expected = list(inspect.signature(cls).parameters)
+    if unknown := [key for key in arguments if key not in expected]:
+        raise ConfigError(f"{where}: {cls.__name__} has no argument {unknown[0]!r}; it has {', '.join(expected)}")
+    if missing := [key for key in expected if key not in arguments]:
+        raise ConfigError(f"{where}: {cls.__name__} misses its argument {missing[0]!r}")
+    built = {key: _build(item, f"{where}.{key}") for key, item in arguments.items()}
+    try:
+        return cls(**built)
+    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+        raise ConfigError(f"{where}: {cls.__name__} refuses its arguments: {error}") from error

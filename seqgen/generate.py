@@ -1,0 +1,64 @@
+"""The only sampling loop. Sampling is a pure function of (model, context, sampling, noise)."""
+
+from collections.abc import Iterator
+
+import torch
+from torch import Tensor
+
+from seqgen.model import Context, Model
+from seqgen.output import PLAIN, Sampling
+
+
+def draw_noise(batch: int, length: int, seed: int) -> Tensor:
+    """Uniform noise (B, T) in [0, 1), float64, from one generator; row b does not depend on how many rows follow."""
+    return torch.rand(batch, length, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
+
+
+@torch.inference_mode()
+def stream(
+    model: Model,
+    noise: Tensor,
+    sampling: Sampling = PLAIN,
+    context: Context | None = None,
+    prompt: Tensor | None = None,
+) -> Iterator[Tensor]:
+    """Symbols (B,), one for each column of noise (B, T), drawn one after the other behind a prompt (B, S).
+
+    The prompt, of any length, is taken in by one `step`.
+    """
+    noise = noise.to(model.device)
+    parameters, state = model.start(len(noise), context)
+    if prompt is not None and prompt.shape[1]:
+        rows, state = model.step(prompt.to(model.device), state, context)
+        parameters = rows[:, -1]
+    for place, column in enumerate(noise.unbind(1)):
+        x = model.output.draw(parameters, column, sampling)
+        yield x
+        if place + 1 < noise.shape[1]:
+            rows, state = model.step(x.unsqueeze(1), state, context)
+            parameters = rows[:, 0]
+
+
+def sample(
+    model: Model,
+    noise: Tensor,
+    sampling: Sampling = PLAIN,
+    context: Context | None = None,
+    prompt: Tensor | None = None,
+    end: int | None = None,
+) -> Tensor:
+    """Symbols (B, T) without the prompt; T is shorter than the noise once every row holds the symbol `end`.
+
+    What a row holds behind its own end means nothing.
+    """
+    columns: list[Tensor] = []
+    ended = torch.zeros(len(noise), dtype=torch.bool, device=model.device)
+    for x in stream(model, noise, sampling, context, prompt):
+        columns.append(x)
+        if end is not None:
+            ended |= x == end
+            if bool(ended.all()):
+                break
+    if not columns:
+        return torch.zeros(len(noise), 0, dtype=model.output.dtype, device=model.device)
+    return torch.stack(columns, 1)

@@ -1,0 +1,113 @@
+"""The contract of every model: exact log p(x) in parallel, one symbol at a time, and in pieces."""
+
+from abc import ABC, abstractmethod
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.utils import _pytree as pytree
+
+from seqgen.config import Configurable
+from seqgen.output import Output
+
+State = Any
+"""What a model remembers of the symbols that it has taken in: tensors in tuples, a value, never kept on the module."""
+
+
+class Context(NamedTuple):
+    """What a sequence is conditioned on besides its own past.
+
+    `labels` (B, L) int64 holds L labels a sequence: 0 where a label is not said, else 1 + its class.
+    """
+
+    labels: Tensor | None = None
+
+
+class Batch(NamedTuple):
+    """Sequences of different length that travel together.
+
+    x (B, T) symbols; mask (B, T), True where a symbol counts; weight (B,) of each sequence, None for 1. `window` is
+    None for whole sequences; else x is the window of that number of longer sequences, and continues window - 1.
+    """
+
+    x: Tensor
+    mask: Tensor
+    context: Context | None = None
+    weight: Tensor | None = None
+    window: int | None = None
+
+
+class Carry(NamedTuple):
+    """Where a reader of a long sequence stands: the last symbol (B, 1) read, and the state before it was taken in.
+
+    The last symbol waits, because the parameters that follow it are asked for only with the next piece.
+    """
+
+    last: Tensor
+    state: State
+
+    def detach(self) -> "Carry":
+        """The same place with its history of gradients cut (truncated back-propagation through time)."""
+        return Carry(*pytree.tree_map_only(Tensor, Tensor.detach, tuple(self)))
+
+
+class Model(nn.Module, Configurable, ABC):
+    """A factorised density `p(x) = p(x_1) p(x_2|x_1) ... p(x_n|x_<n)`.
+
+    The shift lives inside: row t of `forward` sees only x[:, :t]. Letters: B batch, T time, P parameters a symbol.
+    The laws, which tests/laws.py holds every model to: `start` and `step` equal `forward` for any chunking, and an
+    override of them equals the slow default given here.
+    """
+
+    output: Output
+
+    @abstractmethod
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Parameters (B, T, P) of every symbol of x (B, T)."""
+
+    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, State]:
+        """Parameters (B, P) of the first symbol, and the state before any symbol."""
+        prefix = torch.zeros(batch, 0, dtype=self.output.dtype, device=self.device)
+        return self._after(prefix, context)[:, 0], (prefix,)
+
+    def step(self, x: Tensor, state: State, context: Context | None = None) -> tuple[Tensor, State]:
+        """Parameters (B, T, P) after each symbol of the chunk x (B, T), T >= 1, and the state after the last."""
+        prefix = torch.cat([state[0], x], 1)
+        return self._after(prefix, context)[:, -x.shape[1] :], (prefix,)
+
+    def _after(self, prefix: Tensor, context: Context | None) -> Tensor:
+        # The row of a symbol to come sees the whole prefix, whatever stands in that symbol's own place.
+        rows: Tensor = self(torch.cat([prefix, prefix.new_zeros(prefix.shape[0], 1)], 1), context)
+        return rows
+
+    def advance(
+        self, x: Tensor, carry: Carry | None = None, context: Context | None = None
+    ) -> tuple[Tensor, Carry]:
+        """`forward` in pieces: rows (B, T, P) for the next piece x (B, T) of a sequence, and the place after it.
+
+        Without a carry x begins the sequence. The rows of all pieces, joined, equal `forward` of the whole.
+        """
+        if carry is not None:
+            rows, state = self.step(torch.cat([carry.last, x[:, :-1]], 1), carry.state, context)
+            return rows, Carry(x[:, -1:], state)
+        first, state = self.start(x.shape[0], context)
+        rows = first.unsqueeze(1)
+        if x.shape[1] > 1:
+            rest, state = self.step(x[:, :-1], state, context)
+            rows = torch.cat([rows, rest], 1)
+        return rows, Carry(x[:, -1:], state)
+
+    def log_prob(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """log p(x_t | x_<t) in nats (B, T); summed over T it is the log-density of the sequence."""
+        log_prob: Tensor = self.output(self(x, context)).log_prob(x)
+        return log_prob
+
+    def count(self, batch: Batch, carry: Carry | None = None) -> None:
+        """Learn from a batch by counting. Models that learn by gradient alone, all but tables, do nothing here."""
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model's numbers lie."""
+        for tensor in (*self.parameters(), *self.buffers()):
+            return tensor.device
+        return torch.device("cpu")

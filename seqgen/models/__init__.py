@@ -1,0 +1,6 @@
+"""Implementations of Model."""
+
+from seqgen.models.ngram import NGram as NGram
+from seqgen.models.rnn import RNN as RNN
+
+__all__ = ["RNN", "NGram"]

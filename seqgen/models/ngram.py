@@ -1,0 +1,135 @@
+"""Tables of conditional probabilities."""
+
+import itertools
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from seqgen.model import Batch, Carry, Context, Model
+from seqgen.nn.labels import check_labels
+from seqgen.output import Output
+
+
+class NGram(Model):
+    """A Markov chain: p(x_t | the n - 1 symbols before), n the order, learnt by counting.
+
+    The tables are smoothed by interpolation after Witten & Bell (1991): with c(h x) the count of x after the history
+    h, c(h) its sum over x and u(h) the number of different symbols seen after h,
+
+        p_n(x | h) = (c(h x) + u(h) p_n-1(x | h')) / (c(h) + u(h)),
+
+    where h' forgets the oldest symbol of h and p_0 is uniform, so that no symbol ever has probability 0. Before its
+    first symbol a sequence has a history of n - 1 start marks. A label is one more symbol in front of every history;
+    every sequence counts for its labels and for labels not said. There is no gradient: `count` does the learning.
+
+    Parameters are the K log-probabilities, float64. The tables are sparse: sorted n-gram codes and their counts.
+    """
+
+    def __init__(self, output: Output, labels: Sequence[int] = (), order: int = 3) -> None:
+        super().__init__()
+        if isinstance(order, bool) or not isinstance(order, int) or order < 1:
+            raise ValueError(f"order is {order!r}, expected a whole number of 1 or more")
+        support = output(torch.zeros(output.size))
+        if not support.has_enumerate_support or len(support.enumerate_support()) != output.size:
+            raise ValueError(f"an n-gram needs one parameter for each class; {type(output).__name__} has other ones")
+        self.output = output
+        self.labels = tuple(labels)
+        self.order = order
+        self.base = output.size + 1  # K symbols and the start mark
+        if math.prod(count + 1 for count in labels) * self.base**order >= 2**63:
+            raise ValueError(f"order {order} over {output.size} symbols has more than 2^63 n-grams")
+        for n in range(1, order + 1):
+            self.register_buffer(f"codes_{n}", torch.zeros(0, dtype=torch.int64))
+            self.register_buffer(f"counts_{n}", torch.zeros(0, dtype=torch.float64))
+
+    def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
+        """Log-probabilities (B, T, K), float64."""
+        return self._rows(torch.cat([self._marks(x.shape[0]), x], 1), x.shape[1], context)
+
+    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, tuple[Tensor]]:
+        """Log-probabilities (B, K) of the first symbol; the state is the last n - 1 symbols (B, n - 1)."""
+        history = self._marks(batch)
+        return self._rows(history, 1, context)[:, 0], (history,)
+
+    def step(self, x: Tensor, state: tuple[Tensor], context: Context | None = None) -> tuple[Tensor, tuple[Tensor]]:
+        """Log-probabilities (B, T, K) after each symbol of x (B, T), and the last n - 1 symbols."""
+        known = torch.cat([state[0], x], 1)  # (B, n - 1 + T)
+        return self._rows(known[:, 1:], x.shape[1], context), (known[:, x.shape[1] :],)
+
+    def count(self, batch: Batch, carry: Carry | None = None) -> None:
+        """Add a batch's n-grams to the tables, each as often as the weight of its sequence says."""
+        x, mask = batch.x, batch.mask
+        marks = self._marks(x.shape[0]) if carry is None else torch.cat([carry.state[0], carry.last], 1)[:, 1:]
+        known = torch.cat([marks, x], 1)
+        weight = torch.ones(x.shape[0]) if batch.weight is None else batch.weight
+        weights = weight.to(x.device).double().unsqueeze(1).expand_as(x)[mask]
+        labels = check_labels(self._said(batch.context, x.shape[0]), x.shape[0], self.labels)
+        for said in itertools.product((0, 1), repeat=len(self.labels)):
+            # A label of 0 counts as not said already: count such a sequence once.
+            new = ((labels > 0) | (torch.tensor(said, device=x.device) == 1)).all(1).unsqueeze(1).expand_as(x)[mask]
+            prefix = self._code(labels * torch.tensor(said, device=x.device))
+            for n in range(1, self.order + 1):
+                codes = self._histories(known, x.shape[1], prefix, n) * self.base + x
+                self._add(n, codes[mask][new], weights[new])
+
+    def _add(self, n: int, codes: Tensor, weights: Tensor) -> None:
+        codes, index = torch.cat([self.get_buffer(f"codes_{n}"), codes]).unique(return_inverse=True)
+        weights = torch.cat([self.get_buffer(f"counts_{n}"), weights])
+        self.register_buffer(f"codes_{n}", codes)
+        self.register_buffer(f"counts_{n}", torch.zeros_like(codes, dtype=torch.float64).index_add(0, index, weights))
+
+    def _rows(self, known: Tensor, rows: int, context: Context | None) -> Tensor:
+        """Log-probabilities (B, rows, K); row t has the history known[:, t : t + n - 1]."""
+        prefix = self._code(check_labels(self._said(context, len(known)), len(known), self.labels))
+        probs = torch.full((), 1 / self.output.size, dtype=torch.float64, device=known.device)
+        for n in range(1, self.order + 1):
+            codes, counts = self.get_buffer(f"codes_{n}"), self.get_buffer(f"counts_{n}")
+            first = (self._histories(known, rows, prefix, n) * self.base).unsqueeze(-1)  # (B, rows, 1)
+            sums = F.pad(counts.cumsum(0), (1, 0))
+            # The n-grams of one history lie side by side, so each look-up is a difference of running sums.
+            places = torch.searchsorted(codes, first + torch.arange(self.output.size + 1, device=codes.device))
+            seen = sums[places[..., 1:]] - sums[places[..., :-1]]  # c(h x), (B, rows, K)
+            total = sums[places[..., -1:]] - sums[places[..., :1]]  # c(h)
+            kinds = (places[..., -1:] - places[..., :1]).double()  # u(h)
+            probs = torch.where(total > 0, (seen + kinds * probs) / (total + kinds), probs)
+        return probs.log().expand(len(known), rows, self.output.size)
+
+    def _histories(self, known: Tensor, rows: int, prefix: Tensor, n: int) -> Tensor:
+        """Codes (B, rows) of the n - 1 symbols before each row, the labels' code in front."""
+        code = prefix.unsqueeze(1).expand(len(known), rows)
+        for place in range(self.order - n, self.order - 1):
+            code = code * self.base + known[:, place : place + rows]
+        return code
+
+    def _marks(self, batch: int) -> Tensor:
+        return torch.full((batch, self.order - 1), self.output.size, dtype=torch.int64, device=self.device)
+
+    def _said(self, context: Context | None, batch: int) -> Tensor:
+        if context is None or context.labels is None:
+            return torch.zeros(batch, len(self.labels), dtype=torch.int64, device=self.device)
+        return context.labels
+
+    def _code(self, labels: Tensor) -> Tensor:
+        code = labels.new_zeros(len(labels))
+        for column, count in zip(labels.unbind(1), self.labels, strict=True):
+            code = code * (count + 1) + column
+        return code
+
+    def _load_from_state_dict(
+        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
+    ) -> None:
+        """Take over the tables' sizes, which depend on the data; refuse what is no table."""
+        for n in range(1, self.order + 1):
+            codes, counts = (state_dict.get(f"{prefix}{name}_{n}") for name in ("codes", "counts"))
+            if codes is None or counts is None:
+                continue  # nn.Module reports it as missing
+            if codes.ndim != 1 or codes.shape != counts.shape or bool((codes.diff() <= 0).any()) or bool((counts < 0).any()):
+                errors.append(f"codes_{n} and counts_{n} are not a table of sorted n-grams and their counts")
+                continue
+            self.register_buffer(f"codes_{n}", torch.empty_like(codes))
+            self.register_buffer(f"counts_{n}", torch.empty_like(counts))
+        super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)

@@ -1,0 +1,53 @@
+"""Global conditioning on labels."""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor, nn
+
+from seqgen.model import Context
+
+
+class LabelEmbedding(nn.Module):
+    """A learnt vector for every class of every label of a sequence; the vectors of several labels add up.
+
+    Class 0 of each label means "not said", with a vector of its own. In training, each label of a sequence is set to
+    0 with probability `dropout`, so that one model learns p(x | label) and p(x) both (Ho & Salimans 2022,
+    arXiv:2207.12598, do this to diffusion models).
+    """
+
+    def __init__(self, classes: Sequence[int], width: int, dropout: float = 0.1) -> None:
+        super().__init__()
+        self.classes = tuple(classes)
+        self.width = width
+        self.dropout = dropout
+        self.tables = nn.ModuleList(nn.Embedding(count + 1, width) for count in classes)
+        for table in self.tables:
+            nn.init.normal_(table.weight, std=0.1)
+
+    def forward(self, context: Context | None, batch: int) -> Tensor:
+        """Vectors (B, width) for the labels (B, L) of a context; without a context no label is said.
+
+        Raises ValueError when the context has other labels than the model.
+        """
+        labels = self._labels(context, batch)
+        if self.training and self.dropout:
+            labels = labels * (torch.rand(labels.shape, device=labels.device) >= self.dropout)
+        vectors = [table(column) for table, column in zip(self.tables, labels.unbind(1), strict=True)]
+        return torch.stack(vectors).sum(0)
+
+    def _labels(self, context: Context | None, batch: int) -> Tensor:
+        if context is None or context.labels is None:
+            return torch.zeros(batch, len(self.classes), dtype=torch.int64, device=self.tables[0].weight.device)
+        return check_labels(context.labels, batch, self.classes)
+
+
+def check_labels(labels: Tensor, batch: int, classes: Sequence[int]) -> Tensor:
+    """The labels (B, L) if they fit a model of L labels with these numbers of classes, else ValueError."""
+    if labels.shape != (batch, len(classes)):
+        expected = (batch, len(classes))
+        raise ValueError(f"labels have shape {tuple(labels.shape)}, expected (batch, labels) = {expected}")
+    for column, count in zip(labels.unbind(1), classes, strict=True):
+        if len(column) and not 0 <= int(column.min()) <= int(column.max()) <= count:
+            raise ValueError(f"labels lie in {int(column.min())} .. {int(column.max())}, expected 0 .. {count}")
+    return labels

@@ -1,0 +1,82 @@
+"""One of K classes."""
+
+import torch
+from torch import Tensor, distributions
+from torch.nn import functional as F
+
+from seqgen.output import PLAIN, Output, Sampling
+
+
+class Categorical(Output):
+    """One of K classes; the parameters are K unnormalised log-probabilities (logits).
+
+    `p(x = k) = exp(o_k) / sum_j exp(o_j)`. Temperature divides the logits; then `exclude`, `top_k` and `top_p` cut
+    classes away, ties going to the lower class; what is left is normalised.
+
+    The lecture's example over the classes h, e, l, o:
+
+    >>> output = Categorical(4)
+    >>> o_1 = torch.tensor([1.0, 2.2, -3.0, 4.1])
+    >>> [round(p, 4) for p in output(o_1).probs.tolist()]
+    [0.0376, 0.1249, 0.0007, 0.8368]
+    >>> output.draw(o_1, torch.tensor(0.1, dtype=torch.float64)).item()  # 0.0376 <= 0.1 < 0.0376 + 0.1249: e
+    1
+    """
+
+    dtype = torch.int64
+
+    def __init__(self, classes: int) -> None:
+        if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
+            raise ValueError(f"classes is {classes!r}, expected a whole number of 1 or more")
+        self.classes = self.size = self.width = classes
+
+    def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> distributions.Categorical:
+        """The distribution of symbols (...) given logits (..., K)."""
+        return distributions.Categorical(logits=restrict(parameters, sampling), validate_args=False)
+
+    def embed(self, x: Tensor) -> Tensor:
+        """One-hot vectors (..., K)."""
+        return F.one_hot(x, self.classes).to(torch.get_default_dtype())
+
+    def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
+        """The first class whose cumulative probability exceeds the noise."""
+        return invert(self(parameters, sampling).probs, noise)
+
+    def project(self, x: Tensor, weight: Tensor) -> Tensor:
+        """A product with a one-hot vector picks a column: the same arithmetic as an embedding look-up."""
+        return F.embedding(x, weight.t())
+
+
+def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
+    """Logits (..., K) with the temperature applied and the classes that `sampling` rules out at -inf."""
+    if sampling == PLAIN:
+        return logits
+    if sampling.exclude:
+        excluded = torch.tensor(sampling.exclude, device=logits.device)
+        logits = logits.index_fill(-1, excluded, -torch.inf)
+    if sampling.temperature == 0:
+        return _keep(logits, torch.arange(logits.shape[-1], device=logits.device) == logits.argmax(-1, keepdim=True))
+    # The maximum first: at a tiny temperature the quotient would overflow, and inf - inf is not a number.
+    logits = (logits - logits.amax(-1, keepdim=True)) / sampling.temperature
+    if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
+        order = logits.argsort(-1, descending=True, stable=True)
+        probs = logits.gather(-1, order).softmax(-1, dtype=torch.float64)
+        before = probs.cumsum(-1) - probs  # what likelier classes already hold
+        kept = before < sampling.top_p
+        kept[..., 0] = True  # however small top_p
+        kept[..., sampling.top_k or logits.shape[-1] :] = False
+        logits = _keep(logits, torch.zeros_like(kept).scatter(-1, order, kept))
+    return logits
+
+
+def _keep(logits: Tensor, kept: Tensor) -> Tensor:
+    return logits.masked_fill(~kept, -torch.inf)
+
+
+def invert(probs: Tensor, noise: Tensor) -> Tensor:
+    """The inverse CDF of classes with probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0."""
+    cdf = probs.double().cumsum(-1)
+    total = cdf[..., -1:]
+    # Just below the total at most: round-off must not step over the last possible class.
+    target = torch.minimum(noise.double().unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total)))
+    return (cdf <= target).sum(-1)

@@ -1,0 +1,213 @@
+"""A trained model with its codec: what users load to sample and score."""
+
+import random
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self, overload
+
+import torch
+from torch import Tensor
+
+# Not by name: importing them registers the classes that a checkpoint may name.
+import seqgen.codecs
+import seqgen.models
+import seqgen.outputs  # noqa: F401
+from seqgen import checkpoint, generate
+from seqgen.checkpoint import CheckpointError
+from seqgen.codec import Codec
+from seqgen.config import ConfigError, build, describe
+from seqgen.model import Context, Model
+from seqgen.output import Sampling
+from seqgen.score import Columns, Scores, Total, follow
+
+BATCH = 64
+"""Sequences that are scored at once."""
+
+Label = str | Mapping[str, str] | None
+"""Which class to condition on: "F", or {"sex": "F"} where there are several labels; None where none is said."""
+
+
+class Pipeline:
+    """Model, codec, labels and provenance; the model is kept in evaluation mode.
+
+    `labels` names the classes of every label, in order, such as {"sex": ["F", "M"]}; `provenance` is plain JSON that
+    says how the model came about.
+    """
+
+    def __init__(
+        self,
+        model: Model,
+        codec: Codec,
+        labels: Mapping[str, Sequence[str]] | None = None,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.model = model.eval()
+        self.codec = codec
+        self.labels = {name: list(classes) for name, classes in (labels or {}).items()}
+        self.provenance = dict(provenance or {})
+
+    @classmethod
+    def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
+        """The pipeline in a run folder or a model folder. Raises CheckpointError, which says what is wrong and where."""
+        folder = checkpoint.find(path)
+        tensors, config = checkpoint.read(folder)
+        where = str(folder / checkpoint.CONFIG)
+        try:
+            model = build(config.get("model"), Model, f"{where}: model")
+            codec = build(config.get("codec"), Codec, f"{where}: codec")
+            model.load_state_dict(tensors)
+            return cls(model.to(device), codec, _labels(config.get("labels"), where), config.get("provenance"))
+        except ConfigError as error:
+            raise CheckpointError(str(error)) from error
+        except RuntimeError as error:  # missing, unexpected or misshapen tensors
+            lines = " ".join(str(error).split())
+            raise CheckpointError(f"{folder / checkpoint.WEIGHTS} does not fit the model: {lines}") from None
+
+    def save_pretrained(self, path: str | Path) -> None:
+        """Write the checkpoint folder, whole or not at all."""
+        config = {
+            "model": describe(self.model),
+            "codec": describe(self.codec),
+            "labels": self.labels,
+            "provenance": self.provenance,
+        }
+        checkpoint.write(Path(path), self.model.state_dict(), config)
+
+    def sample(
+        self,
+        n: int = 1,
+        *,
+        prompt: Any = "",
+        length: int = 500,
+        label: Label = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> list[Any]:
+        """n items, each the prompt and what follows: up to the end symbol, or at most `length` symbols.
+
+        The same seed gives the same items; None draws one. Raises ValueError or TypeError for bad arguments.
+        """
+        sampling, noise, symbols = self._prepare(n, prompt, length, temperature, top_k, top_p, seed)
+        context = self.context(label, n)
+        drawn = generate.sample(self.model, noise, sampling, context, symbols.expand(n, -1), self.codec.end).cpu()
+        return [self.codec.decode(torch.cat([symbols, row])) for row in drawn]
+
+    def stream(
+        self,
+        *,
+        prompt: Any = "",
+        length: int = 500,
+        label: Label = None,
+        temperature: float = 1.0,
+        top_k: int = 0,
+        top_p: float = 1.0,
+        seed: int | None = None,
+    ) -> Iterator[Any]:
+        """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s."""
+        sampling, noise, symbols = self._prepare(1, prompt, length, temperature, top_k, top_p, seed)
+        context = self.context(label, 1)
+
+        def drawn() -> Iterator[int]:
+            yield from symbols.tolist()
+            for x in generate.stream(self.model, noise, sampling, context, symbols.unsqueeze(0)):
+                yield x.item()
+
+        return self.codec.stream(drawn())
+
+    def _prepare(
+        self, n: int, prompt: Any, length: int, temperature: float, top_k: int, top_p: float, seed: int | None
+    ) -> tuple[Sampling, Tensor, Tensor]:
+        for name, value, least in (("n", n, 1), ("length", length, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
+        sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
+        seed = random.SystemRandom().getrandbits(31) if seed is None else seed
+        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+            raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
+        return sampling, generate.draw_noise(n, length, seed), self.codec.encode(prompt)
+
+    @overload
+    def score(self, item: str, *, prefix: Any = "", label: Label = None, end: bool = True) -> Scores: ...
+    @overload
+    def score(self, item: list[Any], *, prefix: Any = "", label: Label = None, end: bool = True) -> list[Scores]: ...
+    def score(
+        self, item: Any, *, prefix: Any = "", label: Label = None, end: bool = True
+    ) -> Scores | list[Scores]:
+        """log p(item | prefix, label), symbol by symbol; of a list of items, a list.
+
+        `end` False leaves the end symbol out, for a text that may go on. Items of a list are scored in batches, which
+        changes nothing but the speed; the model's memory does not grow with an item's length. Raises ValueError when
+        there is nothing to score, and UnknownSymbol.
+        """
+        if not isinstance(item, list):
+            return self.score([item], prefix=prefix, label=label, end=end)[0]
+        before = self.codec.encode(prefix)
+        sequences = [self._sequence(one, place, before, end) for place, one in enumerate(item)]
+        order = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
+        results: dict[int, Scores] = {}
+        for group in (order[first : first + BATCH] for first in range(0, len(order), BATCH)):
+            padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
+            parts = list(follow(self.model, [padded], self.context(label, len(group))))
+            columns = Columns(*(torch.cat(column, 1) for column in zip(*parts, strict=True)))
+            for row, place in enumerate(group):
+                kept = slice(len(before), len(sequences[place]))
+                mine = Columns(*(column[row, kept] for column in columns))
+                results[place] = self._scores(mine, self.codec.units(item[place]), end)
+        return [results[place] for place in range(len(item))]
+
+    def _sequence(self, item: Any, place: int, before: Tensor, end: bool) -> Tensor:
+        symbols = self.codec.encode(item)
+        symbols = self.codec.close(symbols) if end else symbols
+        if not len(symbols):
+            raise ValueError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
+        return torch.cat([before, symbols])
+
+    def _scores(self, columns: Columns, units: int, end: bool) -> Scores:
+        x, log_probs, ranks, entropies = columns
+        total = Total(-float(log_probs.sum()), len(x), units, self.codec.unit)
+        return Scores(self.codec.names(x), log_probs, ranks, entropies, end and self.codec.end is not None, total)
+
+    def score_pieces(self, pieces: Iterable[Any], *, label: Label = None, end: bool = True) -> Iterator[Scores]:
+        """The score of one long item that comes in pieces, in constant memory: scores of consecutive parts.
+
+        The totals of the parts add up to the item's. The units of a part are those of its symbols.
+        """
+        context = self.context(label, 1)
+        closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
+        symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
+        for part in follow(self.model, symbols, context):
+            row = Columns(*(column[0] for column in part))
+            yield self._scores(row, self.codec.units(self.codec.decode(row.x)), bool(row.x[-1] == self.codec.end))
+
+    def context(self, label: Label, batch: int) -> Context | None:
+        """The same label for a batch of sequences. Raises ValueError for a label or a class that the model lacks."""
+        if label is None:
+            return None
+        if isinstance(label, str):
+            if len(self.labels) != 1:
+                raise ValueError(f"label is {label!r}; say it as name=class, the model's labels are {self._choices()}")
+            label = {next(iter(self.labels)): label}
+        for name, value in label.items():
+            if value not in self.labels.get(name, ()):
+                raise ValueError(f"no label {name}={value}; the model's labels are {self._choices()}")
+        row = [classes.index(label[name]) + 1 if name in label else 0 for name, classes in self.labels.items()]
+        return Context(torch.tensor([row], device=self.model.device).expand(batch, -1))
+
+    def _choices(self) -> str:
+        return "; ".join(f"{name}: {', '.join(classes)}" for name, classes in self.labels.items()) or "none"
+
+
+def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
+    """The pipeline in a run folder or a model folder: `seqgen.load("runs/names").score("Maria")`."""
+    return Pipeline.from_pretrained(path, device)
+
+
+def _labels(value: Any, where: str) -> dict[str, list[str]]:
+    plain = isinstance(value, dict) and all(
+        isinstance(classes, list) and all(isinstance(name, str) for name in classes) for classes in value.values()
+    )
+    if not plain:
+        raise ConfigError(f"{where}: labels is {value!r}, expected an object of lists of names")
+    return dict(value)

@@ -1,0 +1,127 @@
+"""Log-probabilities of given sequences, symbol by symbol and in total, in constant memory."""
+
+import math
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor
+
+from seqgen.model import Carry, Context, Model
+from seqgen.output import Output
+
+CHUNK = 1024
+"""Symbols of one sequence that are held at once."""
+
+
+@dataclass(frozen=True)
+class Total:
+    """The score of a sequence as a whole: `nats` = -log p; totals of parts add up."""
+
+    nats: float = 0.0
+    symbols: int = 0
+    units: int = 0
+    unit: str = "character"
+
+    def __add__(self, other: "Total") -> "Total":
+        return Total(self.nats + other.nats, self.symbols + other.symbols, self.units + other.units, other.unit)
+
+    @property
+    def bits(self) -> float:
+        """-log2 p."""
+        return self.nats / math.log(2)
+
+    @property
+    def nats_per_symbol(self) -> float:
+        """Cross-entropy in nats; NaN when there is no symbol."""
+        return self.nats / self.symbols if self.symbols else math.nan
+
+    @property
+    def bits_per_symbol(self) -> float:
+        """Cross-entropy in bits, all symbols that the model scored, the end symbol with them if it was counted."""
+        return self.nats_per_symbol / math.log(2)
+
+    @property
+    def bits_per_unit(self) -> float:
+        """All bits, those of the end symbol too, over the characters of the text; NaN for an empty text."""
+        return self.bits / self.units if self.units else math.nan
+
+    @property
+    def perplexity(self) -> float:
+        """exp of the nats per symbol; infinite when that overflows."""
+        return math.exp(self.nats_per_symbol) if self.nats_per_symbol < 709 else math.inf
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON; None for what is not a finite number."""
+        numbers = {
+            "nats": self.nats,
+            "bits": self.bits,
+            "symbols": self.symbols,
+            f"{self.unit}s": self.units,
+            "nats_per_symbol": self.nats_per_symbol,
+            "bits_per_symbol": self.bits_per_symbol,
+            f"bits_per_{self.unit}": self.bits_per_unit,
+            "perplexity": self.perplexity,
+        }
+        return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
+
+
+class Columns(NamedTuple):
+    """Symbols x (B, T) with log p(x_t | x_<t) in nats, rank (1: the likeliest) and entropy in nats, all (B, T)."""
+
+    x: Tensor
+    log_probs: Tensor
+    ranks: Tensor
+    entropies: Tensor
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The score of one sequence, symbol by symbol.
+
+    `names` are readable symbols; `log_probs` (T,) float64 is log p(x_t | x_<t) in nats; `ranks` (T,) counts the
+    symbols that were at least as likely (1: the model's first guess); `entropies` (T,) in nats is how uncertain the
+    model was. `end_counted` says whether the last symbol is the end of the sequence.
+    """
+
+    names: list[str]
+    log_probs: Tensor
+    ranks: Tensor
+    entropies: Tensor
+    end_counted: bool
+    total: Total
+
+    @property
+    def log_prob(self) -> float:
+        """log p of the whole, in nats."""
+        return -self.total.nats
+
+    def as_dict(self) -> dict[str, Any]:
+        """Plain JSON: the total's numbers, `end_counted`, and one entry for each symbol."""
+        columns = zip(
+            self.names, self.log_probs.tolist(), self.ranks.tolist(), self.entropies.tolist(), strict=True
+        )
+        keys = ("symbol", "log_prob", "rank", "entropy")
+        symbols = [dict(zip(keys, column, strict=True)) for column in columns]
+        return {**self.total.as_dict(), "end_counted": self.end_counted, "per_symbol": symbols}
+
+
+@torch.inference_mode()
+def follow(model: Model, pieces: Iterable[Tensor], context: Context | None = None) -> Iterator[Columns]:
+    """Scores of B long sequences given in pieces (B, T), with the state carried; memory is that of one chunk."""
+    carry: Carry | None = None
+    for piece in pieces:
+        for x in piece.to(model.device).split(CHUNK, 1):
+            if x.shape[1]:
+                rows, carry = model.advance(x, carry, context)
+                yield columns(model.output, rows, x)
+
+
+def columns(output: Output, parameters: Tensor, x: Tensor) -> Columns:
+    """Log-probabilities, ranks and entropies (B, T) of symbols x (B, T) under parameters (B, T, P), in float64."""
+    distribution = output(parameters.double())
+    log_probs = distribution.log_prob(x)
+    rivals = distribution.log_prob(distribution.enumerate_support(expand=False))  # (K, B, T)
+    ranks = (rivals > log_probs).sum(0) + 1
+    return Columns(x.cpu(), log_probs.cpu(), ranks.cpu(), distribution.entropy().cpu())
