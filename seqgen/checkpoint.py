@@ -116,7 +116,9 @@ def _verified(path: Path, expected: Any) -> bytes:
     content = _bytes(path)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
-        raise CheckpointError(f"{path} is damaged: its SHA-256 is {found[:12]}..., the manifest says {expected!s:.12}...")
+        raise CheckpointError(
+            f"{path} is damaged: its SHA-256 is {found[:12]}..., the manifest says {expected!s:.12}..."
+        )
     return content
 
 

@@ -23,8 +23,10 @@ class Codec(Configurable, ABC):
     """The symbol that ends a sequence; None when sequences have no end. `encode` does not append it, `close` does."""
     unsampled: tuple[int, ...] = ()
     """Symbols that a model may score but must never draw."""
+    learns: bool = True
+    """Whether `fit` learns statistics, and so must not see held-out items; an alphabet is none."""
     unit: str
-    """What `units` counts, in the singular, such as "character"."""
+    """What `lengths` counts, in the singular, such as "character"."""
 
     @abstractmethod
     def encode(self, item: Any) -> Tensor:
@@ -43,8 +45,8 @@ class Codec(Configurable, ABC):
         """`encode` of the concatenation of items, piece by piece in constant memory."""
 
     @abstractmethod
-    def units(self, item: Any) -> int:
-        """The length of an item as users count it: characters, samples."""
+    def lengths(self, symbols: Tensor) -> Tensor:
+        """How many units each of symbols (T,) adds to an item, as users count it: characters, samples."""
 
     @abstractmethod
     def names(self, symbols: Tensor) -> list[str]:

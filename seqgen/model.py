@@ -80,9 +80,7 @@ class Model(nn.Module, Configurable, ABC):
         rows: Tensor = self(torch.cat([prefix, prefix.new_zeros(prefix.shape[0], 1)], 1), context)
         return rows
 
-    def advance(
-        self, x: Tensor, carry: Carry | None = None, context: Context | None = None
-    ) -> tuple[Tensor, Carry]:
+    def advance(self, x: Tensor, carry: Carry | None = None, context: Context | None = None) -> tuple[Tensor, Carry]:
         """`forward` in pieces: rows (B, T, P) for the next piece x (B, T) of a sequence, and the place after it.
 
         Without a carry x begins the sequence. The rows of all pieces, joined, equal `forward` of the whole.

@@ -132,9 +132,7 @@ class Pipeline:
     def score(self, item: str, *, prefix: Any = "", label: Label = None, end: bool = True) -> Scores: ...
     @overload
     def score(self, item: list[Any], *, prefix: Any = "", label: Label = None, end: bool = True) -> list[Scores]: ...
-    def score(
-        self, item: Any, *, prefix: Any = "", label: Label = None, end: bool = True
-    ) -> Scores | list[Scores]:
+    def score(self, item: Any, *, prefix: Any = "", label: Label = None, end: bool = True) -> Scores | list[Scores]:
         """log p(item | prefix, label), symbol by symbol; of a list of items, a list.
 
         `end` False leaves the end symbol out, for a text that may go on. Items of a list are scored in batches, which
@@ -154,7 +152,7 @@ class Pipeline:
             for row, place in enumerate(group):
                 kept = slice(len(before), len(sequences[place]))
                 mine = Columns(*(column[row, kept] for column in columns))
-                results[place] = self._scores(mine, self.codec.units(item[place]), end)
+                results[place] = self._scores(mine)
         return [results[place] for place in range(len(item))]
 
     def _sequence(self, item: Any, place: int, before: Tensor, end: bool) -> Tensor:
@@ -164,22 +162,21 @@ class Pipeline:
             raise ValueError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
         return torch.cat([before, symbols])
 
-    def _scores(self, columns: Columns, units: int, end: bool) -> Scores:
+    def _scores(self, columns: Columns) -> Scores:
         x, log_probs, ranks, entropies = columns
-        total = Total(-float(log_probs.sum()), len(x), units, self.codec.unit)
-        return Scores(self.codec.names(x), log_probs, ranks, entropies, end and self.codec.end is not None, total)
+        total = Total(-float(log_probs.sum()), len(x), int(self.codec.lengths(x).sum()), self.codec.unit)
+        return Scores(self.codec.names(x), log_probs, ranks, entropies, x[-1].item() == self.codec.end, total)
 
     def score_pieces(self, pieces: Iterable[Any], *, label: Label = None, end: bool = True) -> Iterator[Scores]:
         """The score of one long item that comes in pieces, in constant memory: scores of consecutive parts.
 
-        The totals of the parts add up to the item's. The units of a part are those of its symbols.
+        The totals of the parts add up to the item's.
         """
         context = self.context(label, 1)
         closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
         symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
         for part in follow(self.model, symbols, context):
-            row = Columns(*(column[0] for column in part))
-            yield self._scores(row, self.codec.units(self.codec.decode(row.x)), bool(row.x[-1] == self.codec.end))
+            yield self._scores(Columns(*(column[0] for column in part)))
 
     def context(self, label: Label, batch: int) -> Context | None:
         """The same label for a batch of sequences. Raises ValueError for a label or a class that the model lacks."""

@@ -99,9 +99,7 @@ class Scores:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON: the total's numbers, `end_counted`, and one entry for each symbol."""
-        columns = zip(
-            self.names, self.log_probs.tolist(), self.ranks.tolist(), self.entropies.tolist(), strict=True
-        )
+        columns = zip(self.names, self.log_probs.tolist(), self.ranks.tolist(), self.entropies.tolist(), strict=True)
         keys = ("symbol", "log_prob", "rank", "entropy")
         symbols = [dict(zip(keys, column, strict=True)) for column in columns]
         return {**self.total.as_dict(), "end_counted": self.end_counted, "per_symbol": symbols}

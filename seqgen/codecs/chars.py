@@ -24,6 +24,7 @@ class Chars(Codec):
     'hole'
     """
 
+    learns = False
     unit = "character"
 
     def __init__(self, alphabet: Sequence[str] | None = None, end: bool = False, unknown: bool = False) -> None:
@@ -83,9 +84,9 @@ class Chars(Codec):
             yield torch.from_numpy(self._encode(text, position))
             position += len(text)
 
-    def units(self, item: str) -> int:
-        """Code points."""
-        return len(item)
+    def lengths(self, symbols: Tensor) -> Tensor:
+        """One code point each, none for the end."""
+        return (symbols != (-1 if self.end is None else self.end)).long()
 
     def names(self, symbols: Tensor) -> list[str]:
         """The characters; `<end>` and `<unknown>` for the two special symbols."""

@@ -46,6 +46,8 @@ class SentencePiece(Codec):
         names = [self._processor.id_to_piece(symbol) for symbol in range(count)]
         self._bytes = [_spelling(name, self._processor.is_byte(symbol)) for symbol, name in enumerate(names)]
         self._byte = {self._bytes[symbol]: symbol for symbol in range(count) if self._processor.is_byte(symbol)}
+        starts = [sum(byte & 0xC0 != 0x80 for byte in spelling) for spelling in self._bytes]
+        self._lengths = torch.tensor(starts + [0] * end)
         unknown = self._processor.unk_id()
         self.unsampled = (unknown,)
         self.end = count if end else None
@@ -93,9 +95,9 @@ class SentencePiece(Codec):
         if rest := decoder.decode(b"", final=True):
             yield rest
 
-    def units(self, item: str) -> int:
-        """Code points, so that scores compare with those of other codecs."""
-        return len(item)
+    def lengths(self, symbols: Tensor) -> Tensor:
+        """Code points, so that scores compare with those of other codecs; one spelt in bytes counts at its first."""
+        return self._lengths[symbols]
 
     def names(self, symbols: Tensor) -> list[str]:
         """The pieces; `<0x0A>` for a byte, `<end>` for the end."""

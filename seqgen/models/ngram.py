@@ -120,14 +120,26 @@ class NGram(Model):
         return code
 
     def _load_from_state_dict(
-        self, state_dict: dict[str, Any], prefix: str, metadata: Any, strict: bool, missing: Any, unexpected: Any, errors: Any
+        self,
+        state_dict: dict[str, Any],
+        prefix: str,
+        metadata: Any,
+        strict: bool,
+        missing: Any,
+        unexpected: Any,
+        errors: Any,
     ) -> None:
         """Take over the tables' sizes, which depend on the data; refuse what is no table."""
         for n in range(1, self.order + 1):
             codes, counts = (state_dict.get(f"{prefix}{name}_{n}") for name in ("codes", "counts"))
             if codes is None or counts is None:
                 continue  # nn.Module reports it as missing
-            if codes.ndim != 1 or codes.shape != counts.shape or bool((codes.diff() <= 0).any()) or bool((counts < 0).any()):
+            if (
+                codes.ndim != 1
+                or codes.shape != counts.shape
+                or bool((codes.diff() <= 0).any())
+                or bool((counts < 0).any())
+            ):
                 errors.append(f"codes_{n} and counts_{n} are not a table of sorted n-grams and their counts")
                 continue
             self.register_buffer(f"codes_{n}", torch.empty_like(codes))

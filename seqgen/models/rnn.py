@@ -125,7 +125,11 @@ class RNN(Model):
         if values is not None:
             inputs = F.linear(values[:, 0], weight)
         else:
-            inputs = self.output.project(x[:, 0], weight) if self.embedding is None else F.linear(self._embed(x)[:, 0], weight)
+            inputs = (
+                self.output.project(x[:, 0], weight)
+                if self.embedding is None
+                else F.linear(self._embed(x)[:, 0], weight)
+            )
             if self.labelled:
                 inputs = inputs + F.linear(self.label_input(context, x.shape[0]), weight)
         new = CELLS[self.cell](layer, inputs, state)

@@ -1,0 +1,1 @@
+"""The wiki markup of Wikipedia."""

@@ -1,0 +1,266 @@
+"""The command line: seqgen fit | sample | score | evaluate | info."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from seqgen.pipeline import Pipeline
+    from seqgen.score import Scores, Total
+
+# torch and what is built on it are imported by the commands that need them: --help answers at once.
+
+
+def main(arguments: list[str] | None = None) -> int:
+    """Run one command. The exit status: 0; 1 with one line on standard error; 2 for wrong usage; 130 for Ctrl-C."""
+    # On a busy machine OpenMP threads that wait actively make training 20 times slower. Read when torch is loaded.
+    os.environ.setdefault("OMP_WAIT_POLICY", "PASSIVE")
+    arguments = sys.argv[1:] if arguments is None else arguments
+    try:
+        if arguments[:1] == ["fit"]:
+            from seqgen.fit import main as fit
+
+            return fit(arguments[1:])
+        options = _parser().parse_args(arguments)
+        command: Callable[[argparse.Namespace], None] = options.command
+        command(options)
+        sys.stdout.flush()
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:  # the reader, such as head, has what it wanted
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except (ValueError, TypeError, OSError, RuntimeError) as error:
+        if os.environ.get("SEQGEN_DEBUG"):
+            raise
+        print(f"seqgen: {' '.join(str(error).split())}", file=sys.stderr)
+        return 1
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="seqgen", description="Train, sample and score autoregressive models.", allow_abbrev=False
+    )
+    parser.add_argument("--version", action=_Version, help="show the version and leave")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands.add_parser("fit", help="train a model: seqgen fit --config trainer.yaml --config names/gru.yaml")
+
+    sample = _command(commands, "sample", _sample, "draw new texts")
+    sample.add_argument("-n", type=int, default=1, help="how many (default: %(default)s)")
+    sample.add_argument("--prompt", default="", help="what they begin with")
+    sample.add_argument("--length", type=int, default=500, help="symbols at most (default: %(default)s)")
+    sample.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
+    sample.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest (default: %(default)s)")
+    sample.add_argument(
+        "--top-k", type=int, default=0, help="the k likeliest symbols only; 0: all (default: %(default)s)"
+    )
+    sample.add_argument("--top-p", type=float, default=1.0, help="the likeliest with this mass (default: %(default)s)")
+    sample.add_argument("--seed", type=int, default=None, help="the same seed gives the same texts")
+    sample.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all")
+    sample.add_argument("--json", action="store_true", help="one JSON document")
+
+    score = _command(commands, "score", _score, "log-probabilities of given texts")
+    score.add_argument("texts", nargs="*", metavar="TEXT", help="texts to score")
+    score.add_argument("--file", type=Path, help="score a file of any size: each line, or the whole as one long text")
+    score.add_argument("--encoding", default="utf-8", help="of the file (default: %(default)s)")
+    score.add_argument("--prefix", default="", help="score what follows this text, given it")
+    score.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
+    score.add_argument("--no-end", action="store_true", help="leave the end symbol out: the text may go on")
+    score.add_argument("--json", action="store_true", help="one JSON document, with every symbol's log-probability")
+
+    evaluate = _command(commands, "evaluate", _evaluate, "nats and bits per symbol on held-out data")
+    evaluate.add_argument(
+        "--data.path", dest="path", help="score this file, all of it, in place of the run's held-out data"
+    )
+    evaluate.add_argument("--json", action="store_true", help="one JSON document")
+
+    info = _command(commands, "info", _info, "what a model is and where it comes from")
+    info.add_argument("--json", action="store_true", help="one JSON document")
+    return parser
+
+
+class _Version(argparse.Action):
+    def __init__(self, option_strings: list[str], dest: str, **kwargs: Any) -> None:
+        super().__init__(option_strings, dest, nargs=0, **kwargs)
+
+    def __call__(self, parser: argparse.ArgumentParser, *rest: Any) -> None:
+        import seqgen
+
+        print(f"seqgen {seqgen.__version__}")
+        parser.exit()
+
+
+def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
+    parser.set_defaults(command=run)
+    parser.add_argument("run", metavar="RUN", help="a run folder or its model/ folder")
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    return parser
+
+
+def _load(options: argparse.Namespace) -> "Pipeline":
+    from seqgen.pipeline import load
+
+    return load(options.run, options.device)
+
+
+def _label(said: list[str]) -> dict[str, str] | str | None:
+    if len(said) == 1 and "=" not in said[0]:
+        return said[0]
+    if bare := [label for label in said if "=" not in label]:
+        raise ValueError(f"--label is {bare[0]!r}; among several labels expected name=class")
+    return dict(label.split("=", 1) for label in said) or None
+
+
+# -- sample
+
+
+def _sample(options: argparse.Namespace) -> None:
+    pipeline = _load(options)
+    names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
+    choices = {name: getattr(options, name) for name in names}
+    label = _label(options.label)
+    if options.n == 1 and not options.json and options.out is None:
+        for piece in pipeline.stream(label=label, **choices):
+            print(_printable(piece), end="", flush=True)
+        print()
+        return
+    texts = pipeline.sample(options.n, label=label, **choices)
+    separator = "\n" if all("\n" not in text for text in texts) else "\n" + "-" * 40 + "\n"
+    document = (
+        json.dumps({**choices, "label": label, "samples": texts}, indent=2) if options.json else separator.join(texts)
+    )
+    if options.out is None:
+        print(_printable(document))
+    else:
+        from seqgen.checkpoint import write_atomically
+
+        write_atomically(options.out, (document + "\n").encode("utf-8", "surrogatepass"))
+
+
+def _printable(text: str) -> str:
+    """Text that standard output can encode; a lone surrogate is shown as its number."""
+    encoding = sys.stdout.encoding or "utf-8"
+    return text.encode(encoding, "backslashreplace").decode(encoding)
+
+
+# -- score
+
+
+def _score(options: argparse.Namespace) -> None:
+    if bool(options.texts) == bool(options.file):
+        raise ValueError("expected texts to score, or --file FILE, and not both")
+    if options.prefix and options.file:
+        raise ValueError("--prefix goes with texts, not with --file")
+    pipeline = _load(options)
+    end = not options.no_end
+    if options.texts:
+        scores = pipeline.score(options.texts, prefix=options.prefix, label=_label(options.label), end=end)
+        rows: Iterable[tuple[str | None, Scores]] = zip(options.texts, scores, strict=True)
+    else:
+        rows = _file_scores(pipeline, options, end)
+    (_score_json if options.json else _score_lines)(rows, bool(options.file))
+
+
+def _file_scores(pipeline: "Pipeline", options: argparse.Namespace, end: bool) -> Iterator[tuple[str | None, "Scores"]]:
+    """Each line with its score, or, where sequences have no end, the parts (None) of one long text."""
+    from itertools import islice
+
+    from seqgen.data.corpus import lines, locate, read
+
+    label = _label(options.label)
+    pieces = read(locate(str(options.file))[0], options.encoding)
+    if pipeline.codec.end is None:
+        yield from ((None, part) for part in pipeline.score_pieces(pieces, label=label, end=end))
+        return
+    items = (line for line in lines(pieces) if line)
+    while group := list(islice(items, 1024)):
+        yield from zip(group, pipeline.score(group, label=label, end=end), strict=True)
+
+
+def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], total_only: bool) -> None:
+    from seqgen.score import Total
+
+    total, ended = Total(), False
+    for text, score in rows:
+        total, ended = total + score.total, ended or score.end_counted
+        if text is not None:
+            print(f"{_brief(score.total)}  {_printable(text)!s}")
+    print(f"{_brief(total)}  total of {total.symbols} symbols, the end symbol {'counted' if ended else 'not counted'}")
+
+
+def _brief(total: "Total") -> str:
+    return (
+        f"{total.nats:12.3f} nats {total.bits_per_symbol:8.4f} bits/symbol {total.bits_per_unit:8.4f} "
+        f"bits/{total.unit} perplexity {total.perplexity:8.3f}"
+    )
+
+
+def _score_json(rows: Iterable[tuple[str | None, "Scores"]], total_only: bool) -> None:
+    """One document, written as it comes, so that a file of any size passes."""
+    from seqgen.score import Total
+
+    total, ended, before = Total(), False, "\n"
+    print('{"items": [', end="")
+    for text, score in rows:
+        total, ended = total + score.total, ended or score.end_counted
+        if text is None:
+            continue
+        item = {"text": text, **(score.total.as_dict() if total_only else score.as_dict())}
+        print(before + json.dumps(item), end="")
+        before = ",\n"
+    print(f'\n], "total": {json.dumps({**total.as_dict(), "end_counted": ended})}}}')
+
+
+# -- evaluate
+
+
+def _evaluate(options: argparse.Namespace) -> None:
+    from seqgen.evaluate import evaluate
+
+    totals = evaluate(options.run, options.path, options.device)
+    if options.json:
+        print(json.dumps({part: total.as_dict() for part, total in totals.items()}, indent=2))
+        return
+    for part, total in totals.items():
+        print(
+            f"{part:9} {total.nats_per_symbol:8.4f} nats/symbol {_brief(total).split('nats', 1)[1].strip()}  {total.symbols} symbols"
+        )
+
+
+# -- info
+
+
+def _info(options: argparse.Namespace) -> None:
+    from seqgen.config import describe
+
+    pipeline = _load(options)
+    facts = {
+        "model": describe(pipeline.model),
+        "codec": describe(pipeline.codec),
+        "labels": pipeline.labels,
+        "provenance": pipeline.provenance,
+    }
+    if options.json:
+        print(json.dumps(facts, indent=2))
+        return
+    for name, value in facts.items():
+        print(f"{name}:")
+        for key, item in (value.get("init_args", value)).items():
+            print(f"  {key}: {_short(item)}")
+
+
+def _short(value: Any) -> str:
+    text = json.dumps(value)
+    return text if len(text) <= 200 else f"{text[:200]}... ({len(text)} characters)"
+
+
+if __name__ == "__main__":
+    with contextlib.suppress(BrokenPipeError):
+        sys.exit(main())

@@ -1,0 +1,72 @@
+"""Where a data module's text comes from: a file of the user's, or a corpus that knows how to make itself."""
+
+import codecs
+import hashlib
+from abc import ABC, abstractmethod
+from collections.abc import Iterator
+from pathlib import Path
+
+PIECE = 1 << 20
+"""Characters that are read at once."""
+
+
+class DataError(ValueError):
+    """Data that cannot be used; the message says which file, what was found and what was expected."""
+
+
+class Corpus(ABC):
+    """A corpus that can make itself, such as the recipes' `prepare.py` define."""
+
+    licence: str
+    """Source and licence of the text, in a sentence; it travels into every checkpoint trained on it."""
+
+    @abstractmethod
+    def prepare(self) -> Path:
+        """The path of the corpus as one text file, made in the cache when it is not there."""
+
+
+def locate(source: "str | Corpus | None") -> tuple[Path, str]:
+    """The file behind a source, and its licence. Raises DataError when there is no such file."""
+    if source is None:
+        raise DataError("no data: expected --data.path FILE")
+    path, licence = (source.prepare(), source.licence) if isinstance(source, Corpus) else (Path(source), "not stated")
+    if not path.is_file():
+        raise DataError(f"no file {str(path)!r}; expected a text file")
+    return path, licence
+
+
+def read(path: Path, encoding: str = "utf-8") -> Iterator[str]:
+    """The text of a file in pieces: line ends become "\\n", a byte order mark at the start is dropped.
+
+    Raises DataError where the bytes are not text in that encoding.
+    """
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise DataError(f"encoding is {encoding!r}, which Python does not know; try utf-8, latin-1 or cp1252") from None
+    try:
+        with path.open(encoding=encoding) as file:
+            piece = file.read(PIECE).removeprefix("\ufeff")
+            while piece:
+                yield piece
+                piece = file.read(PIECE)
+    except UnicodeError as error:
+        raise DataError(f"{path} is not {encoding}: {error}; name its encoding with --data.encoding") from None
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+
+
+def lines(pieces: Iterator[str]) -> Iterator[str]:
+    """The lines of a text that comes in pieces, without their ends."""
+    rest = ""
+    for piece in pieces:
+        *whole, rest = (rest + piece).split("\n")
+        yield from whole
+    if rest:
+        yield rest
+
+
+def sha256(path: Path) -> str:
+    """The SHA-256 of a file, in hexadecimal."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,209 @@
+"""Many short texts, one a line."""
+
+import csv
+import hashlib
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from seqgen.codec import Codec
+from seqgen.codecs import Chars
+from seqgen.data.corpus import Corpus, DataError, lines, locate, read, sha256
+from seqgen.data.loader import Loader, counts, rng, store, tensor
+from seqgen.model import Batch, Context
+
+
+class Item(NamedTuple):
+    """One line: its text, the class of each of its labels, its weight."""
+
+    text: str
+    labels: tuple[str, ...] = ()
+    weight: float = 1.0
+
+
+class Lines(LightningDataModule):
+    """Many short texts, one a line, such as names; empty lines are skipped.
+
+    A plain file holds nothing but texts. With `column` it is a table with a header, separated by tabs (commas if its
+    name ends in .csv), which may hold labels and a weight too. Held-out items are chosen by a permutation that depends
+    on `seed` alone; with `distinct`, lines of the same text go to the same part, so that none of them leaks.
+
+    Args:
+        path: A text file of your own; it goes before the corpus.
+        corpus: A corpus that makes its own file, such as those of the recipes.
+        codec: How characters become symbols; None is `Chars(end=True)`.
+        batch_size: Items in a batch.
+        val: Share of the items to validate on: a fraction, or a number of items.
+        test: Share of the items to test on.
+        column: The column of the texts; None where the file is no table.
+        labels: Columns to condition on, each a label with a class for every value that occurs.
+        weight: The column that says how often an item counts; None counts each once.
+        distinct: Whether lines of the same text stay together in the split.
+        encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
+        seed: Of the split and of the order of training.
+    """
+
+    def __init__(
+        self,
+        path: str | None = None,
+        corpus: Corpus | None = None,
+        codec: Codec | None = None,
+        batch_size: int = 128,
+        val: float = 0.05,
+        test: float = 0.05,
+        column: str | None = None,
+        labels: list[str] | None = None,
+        weight: str | None = None,
+        distinct: bool = True,
+        encoding: str = "utf-8",
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if batch_size < 1:
+            raise DataError(f"batch_size is {batch_size}, expected 1 or more")
+        if column is None and (labels or weight):
+            raise DataError("labels and weight are columns of a table: name the texts' column too, --data.column")
+        self.source = path or corpus
+        self.codec = codec or Chars(end=True)
+        self.batch_size = batch_size
+        self.shares = (val, test)
+        self.column = column
+        self.label_columns = labels or []
+        self.weight = weight
+        self.distinct = distinct
+        self.encoding = encoding
+        self.seed = seed
+        self.parts: dict[str, np.ndarray] = {}
+
+    def prepare_data(self) -> None:
+        """Make the corpus if it is not there."""
+        locate(self.source)
+
+    def setup(self, stage: str) -> None:
+        """Read the file: alphabet, classes of labels, symbols, split. Raises DataError, UnknownSymbol."""
+        if self.parts:
+            return
+        self.path, self.licence = locate(self.source)
+        self.sha256 = sha256(self.path)
+        values: list[set[str]] = [set() for _ in self.label_columns]
+        keys = bytearray()
+        for item in self._items():
+            for value, found in zip(item.labels, values, strict=True):
+                found.add(value)
+            keys += hashlib.blake2b(item.text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+        self.labels = {name: sorted(found) for name, found in zip(self.label_columns, values, strict=True)}
+        self.parts = self._split(np.frombuffer(keys, np.uint64))
+        training = np.zeros(len(keys) // 8, bool)
+        training[self.parts["train"]] = True
+        seen = (item.text for item, mine in zip(self._items(), training, strict=True) if mine or not self.codec.learns)
+        self.codec = self.codec.fit(f"{text}\n" for text in seen) if self.codec.learns else self.codec.fit(seen)
+        self._store()
+
+    def _items(self) -> Iterator[Item]:
+        pieces = read(self.path, self.encoding)
+        if self.column is None:
+            return (Item(line) for line in lines(pieces) if line)
+        return self._table(lines(pieces))
+
+    def _table(self, rows: Iterator[str]) -> Iterator[Item]:
+        tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
+        reader = csv.DictReader(rows, **({} if self.path.suffix == ".csv" else tabs))
+        wanted = [name for name in (self.column, *self.label_columns, self.weight) if name is not None]
+        if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
+            raise DataError(f"{self.path} has no column {absent[0]!r}; its header is {reader.fieldnames}")
+        for row in reader:
+            if any(row[name] is None for name in wanted):
+                raise DataError(f"{self.path}, line {reader.line_num}: fewer columns than the header has")
+            if row[self.column]:
+                labels = tuple(row[name] for name in self.label_columns)
+                yield Item(row[self.column], labels, self._number(row[self.weight], reader) if self.weight else 1.0)
+
+    def _number(self, value: str, reader: "csv.DictReader[str]") -> float:
+        try:
+            number = float(value)
+        except ValueError:
+            number = -1.0
+        if not 0 <= number < float("inf"):
+            raise DataError(f"{self.path}, line {reader.line_num}: weight is {value!r}, expected a number from 0")
+        return number
+
+    def _split(self, keys: np.ndarray) -> dict[str, np.ndarray]:
+        """Places of the items of each part; `keys` (N,) are equal where texts are."""
+        if not len(keys):
+            raise DataError(f"{self.path} holds no items, expected one a line")
+        groups = np.unique(keys, return_inverse=True)[1] if self.distinct else np.arange(len(keys))
+        order = rng(self.seed).permutation(groups.max() + 1)
+        val, test = counts(len(order), self.shares)
+        if not val:
+            raise DataError(f"{self.path} leaves nothing to validate on: val is {self.shares[0]} of {len(order)} items")
+        part = np.zeros(len(order), np.int8)
+        part[order[:val]], part[order[val : val + test]] = 1, 2
+        return {name: np.flatnonzero(part[groups] == code) for code, name in enumerate(("train", "val", "test"))}
+
+    def _store(self) -> None:
+        lengths: list[int] = []
+        classes = [{value: number + 1 for number, value in enumerate(names)} for names in self.labels.values()]
+        said: list[tuple[int, ...]] = []
+        weights: list[float] = []
+
+        def sequences() -> Iterator[torch.Tensor]:
+            for item in self._items():
+                sequence = self.codec.close(self.codec.encode(item.text))
+                lengths.append(len(sequence))
+                said.append(tuple(known[value] for known, value in zip(classes, item.labels, strict=True)))
+                weights.append(item.weight)
+                yield sequence
+
+        self.symbols = store(sequences(), self.codec.size)
+        self.ends = np.cumsum(lengths)
+        self.said = np.array(said, np.int64).reshape(len(lengths), len(classes))
+        self.weights = np.array(weights, np.float32) if self.weight else None
+
+    def train_dataloader(self) -> Loader:
+        """Batches of items of like length, so that little is padding, in an order of its own for every epoch."""
+        places = self.parts["train"]
+        if len(places) < self.batch_size:
+            raise DataError(
+                f"{self.path} leaves {len(places)} items to train on, fewer than batch_size {self.batch_size}; "
+                f"expected more items or a smaller --data.batch_size"
+            )
+        return Loader(partial(self._shuffled, places), len(places) // self.batch_size)
+
+    def val_dataloader(self) -> Loader:
+        """Every item of the validation part, once."""
+        return self._held_out("val")
+
+    def test_dataloader(self) -> Loader:
+        """Every item of the test part, once."""
+        return self._held_out("test")
+
+    def _held_out(self, part: str) -> Loader:
+        places = self.parts[part][np.argsort(self._length(self.parts[part]), kind="stable")]
+        size = max(self.batch_size, 256)
+        batches = [partial(self._batch, places[first : first + size]) for first in range(0, len(places), size)]
+        return Loader(lambda epoch: batches, len(batches))
+
+    def _shuffled(self, places: np.ndarray, epoch: int) -> Sequence[Callable[[], Batch]]:
+        random = rng(self.seed, epoch)
+        size = self.batch_size
+        order = random.permutation(places)
+        order = order[np.argsort(self._length(order), kind="stable")]
+        first = random.integers(len(places) % size + 1)  # what is left over changes with the epoch
+        groups = order[first : first + len(places) // size * size].reshape(-1, size)
+        return [partial(self._batch, group) for group in random.permutation(groups)]
+
+    def _length(self, places: np.ndarray) -> np.ndarray:
+        return self.ends[places] - np.where(places > 0, self.ends[places - 1], 0)
+
+    def _batch(self, places: np.ndarray) -> Batch:
+        lengths = self._length(places)
+        columns = np.arange(lengths.max())
+        mask = columns < lengths[:, None]  # (B, T)
+        at = np.where(mask, (self.ends[places] - lengths)[:, None] + columns, 0)
+        context = Context(torch.from_numpy(self.said[places])) if self.label_columns else None
+        weight = None if self.weights is None else torch.from_numpy(self.weights[places])
+        return Batch(tensor(np.where(mask, self.symbols[at], 0)), torch.from_numpy(mask), context, weight)

@@ -1,0 +1,125 @@
+"""One long text."""
+
+from collections.abc import Iterable, Iterator
+from functools import partial
+
+import numpy as np
+import torch
+from lightning.pytorch import LightningDataModule
+
+from seqgen.codec import Codec
+from seqgen.codecs import Chars
+from seqgen.data.corpus import Corpus, DataError, locate, read, sha256
+from seqgen.data.loader import Loader, counts, store, tensor
+from seqgen.model import Batch
+
+
+class Text(LightningDataModule):
+    """One long text, read in parallel lanes whose state is carried from window to window.
+
+    The text is split into contiguous parts for training, validation and test, in that order, so that nothing leaks.
+    The training part is cut into `batch_size` lanes of equal length; a batch is the next window of `length` symbols of
+    every lane. Held-out parts are read in few long lanes, each symbol scored once. Memory does not grow with the file.
+
+    Args:
+        path: A text file of your own; it goes before the corpus.
+        corpus: A corpus that makes its own file, such as those of the recipes.
+        codec: How characters become symbols; None is `Chars()`. What it has to learn, it learns from the training
+            part, an alphabet excepted, which is that of the whole text.
+        batch_size: Lanes in training.
+        length: Symbols of one window, the reach of truncated back-propagation through time.
+        val: Share of the text to validate on: a fraction, or a number of characters.
+        test: Share of the text to test on.
+        encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
+    """
+
+    labels: dict[str, list[str]] = {}  # noqa: RUF012 (a constant: a text has no labels)
+
+    def __init__(
+        self,
+        path: str | None = None,
+        corpus: Corpus | None = None,
+        codec: Codec | None = None,
+        batch_size: int = 50,
+        length: int = 50,
+        val: float = 0.05,
+        test: float = 0.05,
+        encoding: str = "utf-8",
+    ) -> None:
+        super().__init__()
+        if batch_size < 1 or length < 1:
+            raise DataError(f"batch_size is {batch_size} and length {length}, expected 1 or more")
+        self.source = path or corpus
+        self.codec = codec or Chars()
+        self.batch_size = batch_size
+        self.length = length
+        self.shares = (val, test)
+        self.encoding = encoding
+        self.parts: dict[str, np.ndarray] = {}
+
+    def prepare_data(self) -> None:
+        """Make the corpus if it is not there."""
+        locate(self.source)
+
+    def setup(self, stage: str) -> None:
+        """Read the file: length, alphabet, symbols. Raises DataError, and UnknownSymbol from the codec."""
+        if self.parts:
+            return
+        path, self.licence = locate(self.source)
+        self.sha256 = sha256(path)
+        total = sum(map(len, read(path, self.encoding)))
+        if not total:
+            raise DataError(f"{path} is empty, expected text")
+        val, test = counts(total, self.shares)
+        train = total - val - test
+        seen = train if self.codec.learns else total
+        self.codec = self.codec.fit(_portion(read(path, self.encoding), 0, seen))
+        for name, start, stop in (("train", 0, train), ("val", train, train + val), ("test", train + val, total)):
+            pieces = self.codec.pieces(_portion(read(path, self.encoding), start, stop))
+            self.parts[name] = store(pieces, self.codec.size)
+        if not len(self.parts["val"]):
+            raise DataError(f"{path} leaves nothing to validate on: val is {self.shares[0]} of {total} characters")
+        if len(self.parts["train"]) < 2 * self.batch_size:
+            raise DataError(
+                f"{path} leaves {len(self.parts['train'])} symbols to train on, fewer than 2 for each of batch_size "
+                f"{self.batch_size} lanes; expected a longer text or a smaller --data.batch_size"
+            )
+
+    def train_dataloader(self) -> Loader:
+        """Windows of all lanes, (batch_size, length) each."""
+        return self._loader("train", self.batch_size, self.length)
+
+    def val_dataloader(self) -> Loader:
+        """Windows of the validation part."""
+        return self._held_out("val")
+
+    def test_dataloader(self) -> Loader:
+        """Windows of the test part."""
+        return self._held_out("test")
+
+    def _held_out(self, part: str) -> Loader:
+        # A lane begins without a past; with 5,000 symbols or more in each that costs nothing that shows.
+        lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
+        return self._loader(part, lanes, max(self.length, 128))
+
+    def _loader(self, part: str, lanes: int, length: int) -> Loader:
+        lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer
+        windows = [partial(self._window, part, lanes, lane, length, number) for number in range(-(-lane // length))]
+        return Loader(lambda epoch: windows, len(windows))
+
+    def _window(self, part: str, lanes: int, lane: int, length: int, number: int) -> Batch:
+        symbols = self.parts[part]
+        columns = np.arange(number * length, min((number + 1) * length, lane))
+        places = np.arange(lanes)[:, None] * lane + columns  # (B, T)
+        inside = places < len(symbols)
+        x = tensor(symbols[np.minimum(places, len(symbols) - 1)])
+        return Batch(x, torch.from_numpy(inside), window=number)
+
+
+def _portion(pieces: Iterable[str], start: int, stop: int) -> Iterator[str]:
+    """Characters start .. stop - 1 of a text that comes in pieces."""
+    place = 0
+    for piece in pieces:
+        if part := piece[max(0, start - place) : max(0, stop - place)]:
+            yield part
+        place += len(piece)

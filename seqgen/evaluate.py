@@ -1,0 +1,77 @@
+"""Held-out scores of a run, on the data module that trained it."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+import yaml
+
+from seqgen.checkpoint import CheckpointError
+from seqgen.data.corpus import lines, locate, read
+from seqgen.model import Batch, Carry
+from seqgen.pipeline import Pipeline, load
+from seqgen.score import Total
+
+if TYPE_CHECKING:
+    from seqgen.data.lines import Lines
+    from seqgen.data.text import Text
+
+
+def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> dict[str, Total]:
+    """Totals of the validation part, the test part and both, as the run's config.yaml splits its data.
+
+    With `path` the whole file is held out, under the name "file": each line an item where the model knows an end,
+    else one long text. Raises CheckpointError when the run folder has no config.yaml, DataError for data.
+    """
+    pipeline = load(run, device)
+    if path is not None:
+        return {"file": sum(_file(pipeline, path), Total())}
+    data = _data(Path(run))
+    data.codec = pipeline.codec
+    data.prepare_data()
+    data.setup("test")
+    if data.sha256 != pipeline.provenance.get("data_sha256"):
+        raise CheckpointError(f"the data of {run} changed since it was trained: which part was held out is not known")
+    loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
+    totals = {part: _total(pipeline, iter(loader)) for part, loader in loaders.items() if len(loader)}
+    return {**totals, "held out": sum(totals.values(), Total())}
+
+
+def _data(run: Path) -> "Text | Lines":
+    """The data module of a run. Its config.yaml is the user's own program, as in training."""
+    from seqgen.fit import data_module
+
+    config = run / "config.yaml"
+    if not config.is_file():
+        raise CheckpointError(f"{config} is not there; expected a run folder, or --data.path FILE")
+    return data_module(yaml.safe_load(config.read_text())["data"])
+
+
+def _file(pipeline: Pipeline, path: str) -> Iterator[Total]:
+    pieces = read(locate(path)[0])
+    if pipeline.codec.end is None:
+        yield from (part.total for part in pipeline.score_pieces(pieces))
+        return
+    group: list[str] = []
+    for line in lines(pieces):
+        if line:
+            group.append(line)
+        if len(group) == 1024:
+            yield from (score.total for score in pipeline.score(group))
+            group = []
+    yield from (score.total for score in pipeline.score(group))
+
+
+@torch.inference_mode()
+def _total(pipeline: Pipeline, batches: Iterator[Batch]) -> Total:
+    model, total = pipeline.model, Total()
+    carry: Carry | None = None
+    for batch in batches:
+        x, mask = batch.x.to(model.device), batch.mask.to(model.device)
+        context = batch.context and type(batch.context)(*(part.to(model.device) for part in batch.context))
+        rows, carry = model.advance(x, carry if batch.window else None, context)
+        log_prob = model.output(rows.double()).log_prob(x)
+        kept = x[mask]
+        total += Total(-float(log_prob[mask].sum()), len(kept), int(pipeline.codec.lengths(kept.cpu()).sum()))
+    return total

@@ -1,0 +1,131 @@
+"""The command `seqgen fit`."""
+
+import importlib.util
+import logging
+import sys
+import warnings
+from pathlib import Path
+from typing import Any
+
+from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch.loggers import TensorBoardLogger
+
+# Imported so that YAML can name the classes without their modules.
+import seqgen.codecs
+import seqgen.data.lines
+import seqgen.data.text
+import seqgen.models
+import seqgen.outputs  # noqa: F401
+from seqgen.checkpoint import write_atomically
+from seqgen.run import LAST, Progress, RunFolder, SafeCheckpointIO
+from seqgen.training import Training
+
+
+class Fit(LightningCLI):
+    """Trainer, model and data from YAML and flags, joined in a run folder."""
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Our own arguments, and which follow from which."""
+        parser.add_argument("--run", type=str, default="runs/default", help="the run folder")
+        parser.add_argument("--resume", action="store_true", help="go on with an interrupted run folder")
+        parser.link_arguments("run", "trainer.default_root_dir")
+        parser.link_arguments("seed_everything", "model.seed", compute_fn=lambda seed: int(seed or 0))
+
+    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
+        """The trainer with what every run folder has; a logger of the user's own stays."""
+        folder = Path(self.config["run"])
+        if self.config["trainer"]["logger"] in (None, True):
+            kwargs["logger"] = TensorBoardLogger(folder, name="", version="")
+        return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
+
+
+def main(arguments: list[str]) -> int:
+    """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises ValueError for what cannot be trained."""
+    _quiet()
+    cli = Fit(
+        Training,
+        LightningDataModule,
+        subclass_mode_data=True,
+        run=False,
+        args=_resumed(_recipes(arguments)),
+        save_config_callback=None,
+        seed_everything_default=0,
+        trainer_defaults={"callbacks": [Progress()]},
+        parser_kwargs={"prog": "seqgen fit", "description": "Train a model. " + (Training.__doc__ or "")},
+    )
+    folder = Path(cli.config["run"])
+    last = folder / LAST
+    resume = bool(cli.config["resume"])
+    _check(folder, last, resume)
+    folder.mkdir(parents=True, exist_ok=True)
+    config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=True)
+    write_atomically(folder / "config.yaml", config.encode())
+    watch = RunFolder(folder)
+    cli.trainer.callbacks.insert(0, watch)
+    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
+    if watch.signal is not None:
+        print(
+            f"stopped at step {cli.trainer.global_step}; go on with: seqgen fit --run {folder} --resume",
+            file=sys.stderr,
+        )
+        return 130
+    print(
+        f"{folder}: best {watch.best:.4f} nats, {watch.best / 0.6931471805599453:.4f} bits a symbol on held-out data",
+        file=sys.stderr,
+    )
+    return 0
+
+
+def data_module(description: dict[str, Any]) -> LightningDataModule:
+    """The data module that a run's config.yaml describes."""
+    parser = LightningArgumentParser()
+    parser.add_subclass_arguments(LightningDataModule, "data")
+    data: LightningDataModule = parser.instantiate_classes(parser.parse_object({"data": description})).data
+    return data
+
+
+def _check(folder: Path, last: Path, resume: bool) -> None:
+    if resume and not last.is_file():
+        raise ValueError(f"nothing to resume: {last} is not there")
+    if not resume and (folder / "config.yaml").exists():
+        raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
+
+
+def _resumed(arguments: list[str]) -> list[str]:
+    """With --resume the run folder's own config comes first."""
+    if "--resume" not in arguments or "--config" in arguments or "--run" not in arguments[:-1]:
+        return arguments
+    folder = Path(arguments[arguments.index("--run") + 1])
+    if not (folder / "config.yaml").is_file():
+        raise ValueError(f"nothing to resume: {folder / 'config.yaml'} is not there")
+    return ["--config", str(folder / "config.yaml"), *arguments]
+
+
+def _recipes(arguments: list[str]) -> list[str]:
+    """`--config names/gru.yaml` is a file of the user's, or else one of the installed recipes."""
+    found = list(arguments)
+    for place, argument in enumerate(arguments):
+        before = arguments[place - 1] if place else ""
+        if before == "--config":
+            found[place] = str(_recipe(argument))
+        elif argument.startswith("--config="):
+            found[place] = f"--config={_recipe(argument.removeprefix('--config='))}"
+    return found
+
+
+def _recipe(name: str) -> Path:
+    if Path(name).is_file():
+        return Path(name)
+    spec = importlib.util.find_spec("seqgen_recipes")
+    for root in (spec and spec.submodule_search_locations) or ():
+        for path in (Path(root) / name, Path(root) / name.removeprefix("recipes/")):
+            if path.is_file():
+                return path
+    raise ValueError(f"no config {name!r}: neither a file nor an installed recipe such as names/gru.yaml")
+
+
+def _quiet() -> None:
+    """Lightning's advice about data loaders and hardware does not concern a user of ours."""
+    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    warnings.filterwarnings("ignore", module=r"lightning\..*")

@@ -1,0 +1,241 @@
+"""The run folder: checkpoints, metrics, samples and the best model so far, written while a model trains."""
+
+import csv
+import io
+import json
+import math
+import os
+import signal
+import sys
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import safetensors
+import safetensors.torch
+from lightning.pytorch import Callback, LightningModule, Trainer
+from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.plugins.io import CheckpointIO
+from torch import Tensor
+
+from seqgen.checkpoint import CheckpointError, write_atomically
+from seqgen.training import Training
+
+LAST = Path("checkpoints") / "last.ckpt"
+COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_nats", "train_bits", "val_nats", "val_bits")
+
+
+class RunFolder(Callback):
+    """Writes, at every validation, a row of metrics.csv, a file of samples and, if it is the best yet, model/.
+
+    Ctrl-C (or SIGTERM) lets the current step finish, saves `checkpoints/last.ckpt` and, if there is none yet, model/;
+    a second one stops at once. `seconds` counts training alone, over all resumptions.
+    """
+
+    def __init__(self, folder: Path, samples: int = 10, length: int = 400) -> None:
+        self.folder = folder
+        self.samples = samples
+        self.length = length
+        self.best = math.inf
+        self.seconds = 0.0
+        self.clock: float | None = None
+        self.signal: int | None = None
+        self.handlers: dict[int, Any] = {}
+        self.train = (0.0, 0)  # nats since the last validation, steps
+
+    # -- time and signals
+
+    def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Start the clock, take over the signals, and drop rows that a resumed run will write again."""
+        self.clock = time.monotonic()
+        for number in (signal.SIGINT, signal.SIGTERM):
+            self.handlers[number] = signal.signal(number, self._stop)
+        rows = [row for row in _rows(self.folder / "metrics.csv") if int(row["step"]) <= trainer.global_step]
+        _write_rows(self.folder / "metrics.csv", rows)
+
+    def on_train_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def on_exception(self, trainer: Trainer, module: LightningModule, exception: BaseException) -> None:
+        """Give the signals back."""
+        self._restore()
+
+    def _restore(self) -> None:
+        for number, handler in self.handlers.items():
+            signal.signal(number, handler)
+        self.handlers.clear()
+
+    def _stop(self, number: int, frame: Any) -> None:
+        if self.signal is not None:
+            self._restore()
+            raise KeyboardInterrupt
+        self.signal = number
+        print("\nstopping after this step; once more stops at once", file=sys.stderr)
+
+    def _pause(self) -> None:
+        now = time.monotonic()
+        self.seconds += now - (self.clock or now)
+        self.clock = None
+
+    # -- at every step and validation
+
+    def on_train_batch_end(
+        self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Sum the loss; on a signal save and stop, while the data's place and the weights belong together."""
+        self.train = (self.train[0] + float(trainer.callback_metrics["nats"]), self.train[1] + 1)
+        if self.signal is not None and not trainer.should_stop:
+            self._pause()
+            trainer.save_checkpoint(self.folder / LAST)
+            if not (self.folder / "model").exists():
+                self._export(trainer, _training(module), None)
+            trainer.should_stop = True
+
+    def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
+        """Stop the clock."""
+        self._pause()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Write the row, the samples and, when it is the best yet, the model."""
+        nats = float(trainer.callback_metrics["val_nats"])
+        train = self.train[0] / max(1, self.train[1])
+        rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
+        numbers = (train, train / math.log(2), nats, nats / math.log(2))
+        start = (trainer.global_step, trainer.current_epoch, f"{self.seconds:.1f}", f"{max(rates, default=0):.3g}")
+        row = dict(zip(COLUMNS, (*start, *(f"{number:.5f}" for number in numbers)), strict=True))
+        _write_rows(self.folder / "metrics.csv", [*_rows(self.folder / "metrics.csv"), row])
+        if not trainer.is_global_zero:
+            return
+        if nats < self.best:
+            self.best = nats
+            self._export(trainer, _training(module), nats)
+        self._sample(trainer, _training(module))
+        self.train = (0.0, 0)
+        self.clock = time.monotonic()
+
+    def _export(self, trainer: Trainer, module: Training, nats: float | None) -> None:
+        found = {"val_nats": nats, "val_bits": None if nats is None else nats / math.log(2)}
+        recipe = {"recipe": self.folder.name, "seconds": round(self.seconds, 1)}
+        module.pipeline(**recipe, **found).save_pretrained(self.folder / "model")
+
+    def _sample(self, trainer: Trainer, module: Training) -> None:
+        texts = module.pipeline().sample(self.samples, length=self.length, seed=trainer.global_step)
+        path = self.folder / "samples" / f"step-{trainer.global_step:07d}.txt"
+        path.parent.mkdir(exist_ok=True)
+        separator = "\n" if all("\n" not in text for text in texts) else "\n" + "-" * 40 + "\n"
+        path.write_text(separator.join(texts) + "\n", encoding="utf-8", errors="backslashreplace")
+
+    def state_dict(self) -> dict[str, Any]:
+        """The best score, the seconds and the running mean, for a resumed run."""
+        running = 0.0 if self.clock is None else time.monotonic() - self.clock
+        return {"best": self.best, "seconds": self.seconds + running, "train": self.train}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Take up what `state_dict` left."""
+        self.best, self.seconds, self.train = state["best"], state["seconds"], state["train"]
+
+
+def _training(module: LightningModule) -> Training:
+    if not isinstance(module, Training):
+        raise TypeError(f"a run folder belongs to a Training, got {type(module).__name__}")
+    return module
+
+
+def _rows(path: Path) -> list[dict[str, str]]:
+    if not path.exists():
+        return []
+    with path.open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
+    text = io.StringIO(newline="")
+    writer = csv.DictWriter(text, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, text.getvalue().encode())
+
+
+class Progress(TQDMProgressBar):
+    """A progress bar with nats and bits per symbol, and plain lines where the output is no terminal."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.plain = not sys.stderr.isatty()
+        if self.plain:
+            self.disable()
+
+    def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
+        """Close the validation's bar, or print one line."""
+        if not self.plain:
+            super().on_validation_end(trainer, module)
+            return
+        metrics = trainer.callback_metrics
+        shown = " ".join(f"{name} {float(metrics[name]):.4f}" for name in ("nats", "val_nats", "val_bits"))
+        print(f"step {trainer.global_step} epoch {trainer.current_epoch} {shown}", file=sys.stderr, flush=True)
+
+    def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
+        """Without the version number."""
+        metrics = super().get_metrics(trainer, module)
+        metrics.pop("v_num", None)
+        return dict(metrics)
+
+
+class SafeCheckpointIO(CheckpointIO):
+    """Lightning's checkpoints as safetensors with the rest as JSON in the header: nothing on disk is ever unpickled."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write the file, whole or not at all. Raises TypeError for state that is neither tensors nor plain values."""
+        tensors: dict[str, Tensor] = {}
+        header = json.dumps(_pack(checkpoint, tensors))
+        Path(path).parent.mkdir(parents=True, exist_ok=True)
+        write_atomically(Path(path), safetensors.torch.save(tensors, {"tree": header}))
+
+    def load_checkpoint(self, path: Any, *args: Any, **kwargs: Any) -> dict[str, Any]:
+        """Read the file. Raises CheckpointError when it is damaged or of another kind."""
+        try:
+            with safetensors.safe_open(path, "pt") as file:
+                header = (file.metadata() or {}).get("tree", "null")
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+            tree = _unpack(json.loads(header), tensors)
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+            raise CheckpointError(f"{path} is no training checkpoint: {error}") from None
+        if not isinstance(tree, dict):
+            raise CheckpointError(f"{path} is no training checkpoint: it holds no state")
+        return tree
+
+    def remove_checkpoint(self, path: Any) -> None:
+        """Delete the file if it is there."""
+        Path(path).unlink(missing_ok=True)
+
+
+def _pack(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """A tree of dicts, lists, tuples, plain values and tensors as JSON; the tensors go into `tensors`."""
+    if isinstance(value, Tensor):
+        name = str(len(tensors))
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {"tensor": name}
+    if isinstance(value, Mapping):
+        return {"dict": [[_pack(key, tensors), _pack(item, tensors)] for key, item in value.items()]}
+    if isinstance(value, list | tuple):
+        kind = "list" if isinstance(value, list) else "tuple"
+        return {kind: [_pack(item, tensors) for item in value]}
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, os.PathLike):
+        return os.fspath(value)
+    raise TypeError(f"cannot save {value!r} of type {type(value).__name__} in a training checkpoint")
+
+
+def _unpack(value: Any, tensors: Mapping[str, Tensor]) -> Any:
+    if not isinstance(value, dict):
+        return value
+    ((kind, inside),) = value.items()
+    if kind == "tensor":
+        return tensors[inside]
+    if kind == "dict":
+        return {_unpack(key, tensors): _unpack(item, tensors) for key, item in inside}
+    items = [_unpack(item, tensors) for item in inside]
+    return items if kind == "list" else tuple(items)

@@ -1,0 +1,212 @@
+"""Training by maximum likelihood: loss = -log_prob."""
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import torch
+from lightning.pytorch import LightningModule
+from torch import Tensor
+from torch.optim.swa_utils import AveragedModel
+
+import seqgen
+from seqgen.config import describe
+from seqgen.model import Batch, Carry, Model
+from seqgen.output import Output
+from seqgen.outputs import Categorical
+from seqgen.pipeline import Pipeline
+
+
+class Training(LightningModule):
+    """Minimises the nats per symbol of any model; the data module says how many symbols and which labels there are.
+
+    AdamW, a linear warm-up, then a cosine to `final_lr` of the peak over all steps of the trainer. Before each step
+    torch's generator is seeded with (seed, step), so a resumed run is the run that was never interrupted.
+
+    Args:
+        model: The model's class and its arguments, but for the output and the labels, which come from the data.
+        output: None is a Categorical over the codec's symbols.
+        lr: Peak learning rate.
+        weight_decay: Decoupled, on matrices only.
+        betas: AdamW's.
+        warmup: Steps until the peak.
+        final_lr: The last learning rate as a fraction of the peak.
+        ema: Decay of an exponential moving average of the weights, which is then what is validated and saved; it
+            starts as a plain average, (1 + n) / (10 + n) after n steps, and None does without.
+        seed: Of the first weights and of dropout.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[Output, list[int]], Model],
+        output: Output | None = None,
+        lr: float = 2e-3,
+        weight_decay: float = 0.0,
+        betas: tuple[float, float] = (0.9, 0.99),
+        warmup: int = 100,
+        final_lr: float = 0.0,
+        ema: float | None = None,
+        seed: int = 0,
+    ) -> None:
+        super().__init__()
+        if not 0 < lr < math.inf or (ema is not None and not 0 <= ema < 1):
+            raise ValueError(f"lr is {lr} and ema {ema}; expected a positive lr and an ema from 0 to below 1")
+        self.make = model
+        self.output = output
+        self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
+        self.warmup, self.final_lr = warmup, final_lr
+        self.ema = ema
+        self.seed = seed
+        self.model: Model | None = None
+        self.average: AveragedModel | None = None
+        self.carry: dict[str, Carry] = {}
+        self.sums = (0.0, 0.0)
+        self.seen = 0
+
+    # -- the model
+
+    def configure_model(self) -> None:
+        """Build the model for the data at hand. Raises ValueError for data that a resumed run was not begun on."""
+        if self.model is not None:
+            return
+        data = self.trainer.datamodule
+        torch.manual_seed(self.seed)
+        output = self.output or Categorical(data.codec.size)
+        self.model = self.make(output, [len(classes) for classes in data.labels.values()])
+        if self.ema is not None:
+            self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
+
+    @property
+    def best(self) -> Model:
+        """The weights to judge and to keep: the average, where there is one."""
+        chosen = self.model if self.average is None else self.average.module
+        assert isinstance(chosen, Model)  # built by configure_model, before any hook that asks
+        return chosen
+
+    def pipeline(self, **provenance: Any) -> Pipeline:
+        """The model as it stands, with its codec and where it comes from."""
+        data = self.trainer.datamodule
+        return Pipeline(self.best, data.codec, data.labels, {**self.provenance(), **provenance})
+
+    def provenance(self) -> dict[str, Any]:
+        """How the model came about, as plain JSON."""
+        data = self.trainer.datamodule
+        return {
+            "seqgen": seqgen.__version__,
+            "torch": torch.__version__,
+            "seed": self.seed,
+            "step": self.global_step,
+            "epoch": self.current_epoch,
+            "parameters": sum(parameter.numel() for parameter in self.best.parameters()),
+            "data": str(data.source if isinstance(data.source, str) else type(data.source).__name__),
+            "data_sha256": data.sha256,
+            "licence": data.licence,
+        }
+
+    # -- training
+
+    def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
+        """Make this step's randomness a function of (seed, step)."""
+        torch.manual_seed(hash((self.seed, self.global_step)) % 2**63)
+
+    def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
+        """Mean nats per symbol of a batch; None from models that only count."""
+        assert self.model is not None
+        carry = self._carry("train", batch)
+        self.model.count(batch, carry)
+        nats, symbols = self._nats(self.model, "train", batch, carry)
+        loss = nats / symbols
+        value = loss.item()
+        if not math.isfinite(value):
+            raise ValueError(f"the loss is {value} at step {self.global_step}; try a lower --model.lr than {self.lr}")
+        self.log_dict({"nats": value, "bits": value / math.log(2)}, prog_bar=True, batch_size=1)
+        return loss if loss.requires_grad else None
+
+    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
+        """Let the average follow."""
+        if self.average is not None:
+            assert self.model is not None
+            self.average.update_parameters(self.model)
+
+    def on_validation_epoch_start(self) -> None:
+        """Forget the sums of the last validation."""
+        self.sums = (0.0, 0.0)
+
+    def validation_step(self, batch: Batch, batch_idx: int) -> None:
+        """Add up nats and symbols: the mean is over symbols, not over batches."""
+        nats, symbols = self._nats(self.best, "val", batch, self._carry("val", batch))
+        self.sums = (self.sums[0] + nats.item(), self.sums[1] + float(symbols))
+
+    def on_validation_epoch_end(self) -> None:
+        """Report nats and bits per symbol."""
+        nats, symbols = self.sums
+        self.log_dict({"val_nats": nats / symbols, "val_bits": nats / symbols / math.log(2)}, prog_bar=True)
+
+    def _carry(self, part: str, batch: Batch) -> Carry | None:
+        return self.carry[part] if batch.window else None
+
+    def _nats(self, model: Model, part: str, batch: Batch, carry: Carry | None) -> tuple[Tensor, Tensor]:
+        if batch.window is None:
+            rows = model(batch.x, batch.context)
+        else:
+            rows, after = model.advance(batch.x, carry, batch.context)
+            self.carry[part] = after.detach()
+        # Mixed precision ends here: bfloat16 holds log-probabilities to two digits.
+        log_prob = model.output(rows.to(torch.promote_types(rows.dtype, torch.float32))).log_prob(batch.x)
+        weights = batch.mask if batch.weight is None else batch.mask * batch.weight.unsqueeze(1)
+        return -(log_prob * weights).sum(), weights.sum()
+
+    # -- optimisation
+
+    def configure_optimizers(self) -> Any:
+        """AdamW with warm-up and cosine; nothing for a model without parameters."""
+        assert self.model is not None
+        parameters = list(self.model.parameters())
+        if not parameters:
+            return None
+        groups = [
+            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
+            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+        ]
+        optimizer = torch.optim.AdamW([group for group in groups if group["params"]], lr=self.lr, betas=self.betas)
+        schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule(self._steps()))
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
+    def _steps(self) -> float:
+        return self.trainer.estimated_stepping_batches
+
+    def _schedule(self, steps: float) -> Callable[[int], float]:
+        def factor(step: int) -> float:
+            if step < self.warmup:
+                return (step + 1) / self.warmup
+            done = min(1.0, (step - self.warmup) / max(1.0, steps - self.warmup)) if math.isfinite(steps) else 0.0
+            return self.final_lr + (1 - self.final_lr) * (1 + math.cos(math.pi * done)) / 2
+
+        return factor
+
+    # -- resuming
+
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Add what Lightning does not know of: the carried state, and which data and codec the run was begun on."""
+        checkpoint["carry"] = {part: tuple(carry) for part, carry in self.carry.items() if part == "train"}
+        checkpoint["begun_on"] = self._begun_on()
+
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Take the carried state up again. Raises ValueError if data or codec are not those of the run."""
+        for what, now in self._begun_on().items():
+            if checkpoint["begun_on"][what] != now:
+                raise ValueError(
+                    f"cannot resume: the {what} changed since the run was begun; expected the same data and codec"
+                )
+        self.carry = {part: Carry(*carry) for part, carry in checkpoint["carry"].items()}
+
+    def _begun_on(self) -> dict[str, Any]:
+        data = self.trainer.datamodule
+        return {"data": data.sha256, "codec": describe(data.codec)}
+
+
+def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
+    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
+        return averaged.lerp(current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+
+    return average
