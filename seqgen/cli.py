@@ -5,7 +5,7 @@ import contextlib
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -164,45 +164,31 @@ def _score(options: argparse.Namespace) -> None:
         scores = pipeline.score(options.texts, prefix=options.prefix, label=_label(options.label), end=end)
         rows: Iterable[tuple[str | None, Scores]] = zip(options.texts, scores, strict=True)
     else:
-        rows = _file_scores(pipeline, options, end)
-    (_score_json if options.json else _score_lines)(rows, bool(options.file))
+        from seqgen.evaluate import file_scores
+
+        rows = file_scores(pipeline, options.file, options.encoding, _label(options.label), end)
+    (_score_json if options.json else _score_lines)(rows, options.file is None)
 
 
-def _file_scores(pipeline: "Pipeline", options: argparse.Namespace, end: bool) -> Iterator[tuple[str | None, "Scores"]]:
-    """Each line with its score, or, where sequences have no end, the parts (None) of one long text."""
-    from itertools import islice
-
-    from seqgen.data.corpus import lines, locate, read
-
-    label = _label(options.label)
-    pieces = read(locate(str(options.file))[0], options.encoding)
-    if pipeline.codec.end is None:
-        yield from ((None, part) for part in pipeline.score_pieces(pieces, label=label, end=end))
-        return
-    items = (line for line in lines(pieces) if line)
-    while group := list(islice(items, 1024)):
-        yield from zip(group, pipeline.score(group, label=label, end=end), strict=True)
-
-
-def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], total_only: bool) -> None:
+def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -> None:
     from seqgen.score import Total
 
     total, ended = Total(), False
     for text, score in rows:
         total, ended = total + score.total, ended or score.end_counted
         if text is not None:
-            print(f"{_brief(score.total)}  {_printable(text)!s}")
+            print(f"{_brief(score.total)}  {_printable(text)}")
     print(f"{_brief(total)}  total of {total.symbols} symbols, the end symbol {'counted' if ended else 'not counted'}")
 
 
 def _brief(total: "Total") -> str:
     return (
-        f"{total.nats:12.3f} nats {total.bits_per_symbol:8.4f} bits/symbol {total.bits_per_unit:8.4f} "
-        f"bits/{total.unit} perplexity {total.perplexity:8.3f}"
+        f"{total.nats:12.3f} nats {total.nats_per_symbol:7.4f} nats/symbol {total.bits_per_symbol:7.4f} bits/symbol "
+        f"{total.bits_per_unit:7.4f} bits/{total.unit} perplexity {total.perplexity:8.3f}"
     )
 
 
-def _score_json(rows: Iterable[tuple[str | None, "Scores"]], total_only: bool) -> None:
+def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -> None:
     """One document, written as it comes, so that a file of any size passes."""
     from seqgen.score import Total
 
@@ -212,7 +198,7 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], total_only: bool) -
         total, ended = total + score.total, ended or score.end_counted
         if text is None:
             continue
-        item = {"text": text, **(score.total.as_dict() if total_only else score.as_dict())}
+        item = {"text": text, **(score.as_dict() if per_symbol else score.total.as_dict())}
         print(before + json.dumps(item), end="")
         before = ",\n"
     print(f'\n], "total": {json.dumps({**total.as_dict(), "end_counted": ended})}}}')
@@ -229,9 +215,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(json.dumps({part: total.as_dict() for part, total in totals.items()}, indent=2))
         return
     for part, total in totals.items():
-        print(
-            f"{part:9} {total.nats_per_symbol:8.4f} nats/symbol {_brief(total).split('nats', 1)[1].strip()}  {total.symbols} symbols"
-        )
+        print(f"{_brief(total)}  {part}, {total.symbols} symbols")
 
 
 # -- info

@@ -1,6 +1,7 @@
 """Held-out scores of a run, on the data module that trained it."""
 
 from collections.abc import Iterator
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -9,13 +10,12 @@ import yaml
 
 from seqgen.checkpoint import CheckpointError
 from seqgen.data.corpus import lines, locate, read
-from seqgen.model import Batch, Carry
-from seqgen.pipeline import Pipeline, load
-from seqgen.score import Total
+from seqgen.model import Batch, Carry, Context
+from seqgen.pipeline import Label, Pipeline, load
+from seqgen.score import Scores, Total
 
 if TYPE_CHECKING:
-    from seqgen.data.lines import Lines
-    from seqgen.data.text import Text
+    from seqgen.data.module import DataModule
 
 
 def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> dict[str, Total]:
@@ -26,7 +26,7 @@ def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> d
     """
     pipeline = load(run, device)
     if path is not None:
-        return {"file": sum(_file(pipeline, path), Total())}
+        return {"file": sum((scores.total for _, scores in file_scores(pipeline, path)), Total())}
     data = _data(Path(run))
     data.codec = pipeline.codec
     data.prepare_data()
@@ -38,7 +38,7 @@ def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> d
     return {**totals, "held out": sum(totals.values(), Total())}
 
 
-def _data(run: Path) -> "Text | Lines":
+def _data(run: Path) -> "DataModule":
     """The data module of a run. Its config.yaml is the user's own program, as in training."""
     from seqgen.fit import data_module
 
@@ -48,19 +48,21 @@ def _data(run: Path) -> "Text | Lines":
     return data_module(yaml.safe_load(config.read_text())["data"])
 
 
-def _file(pipeline: Pipeline, path: str) -> Iterator[Total]:
-    pieces = read(locate(path)[0])
+def file_scores(
+    pipeline: Pipeline, path: str | Path, encoding: str = "utf-8", label: Label = None, end: bool = True
+) -> Iterator[tuple[str | None, Scores]]:
+    """Scores of a file of any size, in constant memory.
+
+    Where sequences have an end, each line that is not empty with its score; else the consecutive parts, named None,
+    of the file as one long text.
+    """
+    pieces = read(locate(str(path))[0], encoding)
     if pipeline.codec.end is None:
-        yield from (part.total for part in pipeline.score_pieces(pieces))
+        yield from ((None, part) for part in pipeline.score_pieces(pieces, label=label, end=end))
         return
-    group: list[str] = []
-    for line in lines(pieces):
-        if line:
-            group.append(line)
-        if len(group) == 1024:
-            yield from (score.total for score in pipeline.score(group))
-            group = []
-    yield from (score.total for score in pipeline.score(group))
+    items = (line for line in lines(pieces) if line)
+    while group := list(islice(items, 1024)):
+        yield from zip(group, pipeline.score(group, label=label, end=end), strict=True)
 
 
 @torch.inference_mode()
@@ -69,7 +71,8 @@ def _total(pipeline: Pipeline, batches: Iterator[Batch]) -> Total:
     carry: Carry | None = None
     for batch in batches:
         x, mask = batch.x.to(model.device), batch.mask.to(model.device)
-        context = batch.context and type(batch.context)(*(part.to(model.device) for part in batch.context))
+        labels = None if batch.context is None else batch.context.labels
+        context = None if labels is None else Context(labels.to(model.device))
         rows, carry = model.advance(x, carry if batch.window else None, context)
         log_prob = model.output(rows.double()).log_prob(x)
         kept = x[mask]

@@ -2,12 +2,13 @@
 
 import importlib.util
 import logging
+import math
 import sys
 import warnings
 from pathlib import Path
 from typing import Any
 
-from lightning.pytorch import LightningDataModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 from lightning.pytorch.loggers import TensorBoardLogger
 
@@ -18,6 +19,7 @@ import seqgen.data.text
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.checkpoint import write_atomically
+from seqgen.data.module import DataModule
 from seqgen.run import LAST, Progress, RunFolder, SafeCheckpointIO
 from seqgen.training import Training
 
@@ -37,6 +39,8 @@ class Fit(LightningCLI):
         folder = Path(self.config["run"])
         if self.config["trainer"]["logger"] in (None, True):
             kwargs["logger"] = TensorBoardLogger(folder, name="", version="")
+        self.watch = RunFolder(folder)
+        kwargs["callbacks"] = [self.watch, *self.config_init["trainer"]["callbacks"]]
         return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
 
 
@@ -45,7 +49,7 @@ def main(arguments: list[str]) -> int:
     _quiet()
     cli = Fit(
         Training,
-        LightningDataModule,
+        DataModule,
         subclass_mode_data=True,
         run=False,
         args=_resumed(_recipes(arguments)),
@@ -61,27 +65,23 @@ def main(arguments: list[str]) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=True)
     write_atomically(folder / "config.yaml", config.encode())
-    watch = RunFolder(folder)
-    cli.trainer.callbacks.insert(0, watch)
     cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
-    if watch.signal is not None:
+    if cli.watch.signal is not None:
         print(
             f"stopped at step {cli.trainer.global_step}; go on with: seqgen fit --run {folder} --resume",
             file=sys.stderr,
         )
         return 130
-    print(
-        f"{folder}: best {watch.best:.4f} nats, {watch.best / 0.6931471805599453:.4f} bits a symbol on held-out data",
-        file=sys.stderr,
-    )
+    bits = cli.watch.best / math.log(2)
+    print(f"{folder}: best {cli.watch.best:.4f} nats, {bits:.4f} bits a symbol on held-out data", file=sys.stderr)
     return 0
 
 
-def data_module(description: dict[str, Any]) -> LightningDataModule:
+def data_module(description: dict[str, Any]) -> DataModule:
     """The data module that a run's config.yaml describes."""
     parser = LightningArgumentParser()
-    parser.add_subclass_arguments(LightningDataModule, "data")
-    data: LightningDataModule = parser.instantiate_classes(parser.parse_object({"data": description})).data
+    parser.add_subclass_arguments(DataModule, "data")
+    data: DataModule = parser.instantiate_classes(parser.parse_object({"data": description})).data
     return data
 
 

@@ -48,7 +48,7 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """The pipeline in a run folder or a model folder. Raises CheckpointError, which says what is wrong and where."""
+        """The pipeline in a run folder or a model folder. Raises CheckpointError: which file, and what is wrong."""
         folder = checkpoint.find(path)
         tensors, config = checkpoint.read(folder)
         where = str(folder / checkpoint.CONFIG)
@@ -112,7 +112,7 @@ class Pipeline:
         def drawn() -> Iterator[int]:
             yield from symbols.tolist()
             for x in generate.stream(self.model, noise, sampling, context, symbols.unsqueeze(0)):
-                yield x.item()
+                yield int(x.item())
 
         return self.codec.stream(drawn())
 

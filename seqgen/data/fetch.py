@@ -18,7 +18,7 @@ import tarfile
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -34,7 +34,6 @@ BLOCK = 1 << 20  # bytes read at a time
 # One platform for everybody: the wheel is only read, and everybody must get the same file with the same hash.
 _ONE_PLATFORM = "--platform=manylinux_2_28_x86_64 --python-version=3.11 --implementation=cp --abi=cp311"
 _PIP = f"download --no-deps --only-binary=:all: {_ONE_PLATFORM}"
-
 
 Kind = Literal["file", "folder", "link or device", "encrypted file"]
 
@@ -58,8 +57,10 @@ def http(url: str, sha256: str, name: str | None = None) -> Path:
         raise ValueError(f"url is {url!r}, expected http:// or https://")
 
     def download(folder: Path) -> Path:
-        bar = sys.stderr.isatty()
-        return Path(pooch.retrieve(url, f"sha256:{sha256}", fname="download", path=folder, progressbar=bar))
+        with ExitStack() as answers:  # pooch would leave the connection of a download that fails open
+            hooks = {"response": lambda answer, **_: answers.enter_context(answer)}
+            ask = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), hooks=hooks)
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", fname="download", path=folder, downloader=ask))
 
     return _fetched(name or PurePosixPath(unquote(urlsplit(url).path)).name, sha256, url, download)
 

@@ -4,16 +4,17 @@ import csv
 import hashlib
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
+from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 
 from seqgen.codec import Codec
 from seqgen.codecs import Chars
-from seqgen.data.corpus import Corpus, DataError, lines, locate, read, sha256
+from seqgen.data.corpus import Corpus, DataError, lines, read
 from seqgen.data.loader import Loader, counts, rng, store, tensor
+from seqgen.data.module import DataModule
 from seqgen.model import Batch, Context
 
 
@@ -25,7 +26,7 @@ class Item(NamedTuple):
     weight: float = 1.0
 
 
-class Lines(LightningDataModule):
+class Lines(DataModule):
     """Many short texts, one a line, such as names; empty lines are skipped.
 
     A plain file holds nothing but texts. With `column` it is a table with a header, separated by tabs (commas if its
@@ -77,18 +78,10 @@ class Lines(LightningDataModule):
         self.distinct = distinct
         self.encoding = encoding
         self.seed = seed
-        self.parts: dict[str, np.ndarray] = {}
 
-    def prepare_data(self) -> None:
-        """Make the corpus if it is not there."""
-        locate(self.source)
-
-    def setup(self, stage: str) -> None:
-        """Read the file: alphabet, classes of labels, symbols, split. Raises DataError, UnknownSymbol."""
-        if self.parts:
-            return
-        self.path, self.licence = locate(self.source)
-        self.sha256 = sha256(self.path)
+    def read(self, path: Path) -> None:
+        """Alphabet, classes of labels, symbols and split."""
+        self.path = path
         values: list[set[str]] = [set() for _ in self.label_columns]
         keys = bytearray()
         for item in self._items():
@@ -110,8 +103,10 @@ class Lines(LightningDataModule):
         return self._table(lines(pieces))
 
     def _table(self, rows: Iterator[str]) -> Iterator[Item]:
-        tabs = {"delimiter": "\t", "quoting": csv.QUOTE_NONE}
-        reader = csv.DictReader(rows, **({} if self.path.suffix == ".csv" else tabs))
+        comma = self.path.suffix == ".csv"
+        reader = csv.DictReader(
+            rows, delimiter="," if comma else "\t", quoting=csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
+        )
         wanted = [name for name in (self.column, *self.label_columns, self.weight) if name is not None]
         if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
             raise DataError(f"{self.path} has no column {absent[0]!r}; its header is {reader.fieldnames}")
@@ -158,7 +153,7 @@ class Lines(LightningDataModule):
                 weights.append(item.weight)
                 yield sequence
 
-        self.symbols = store(sequences(), self.codec.size)
+        self.symbols = store(sequences(), self.symbols_known)
         self.ends = np.cumsum(lengths)
         self.said = np.array(said, np.int64).reshape(len(lengths), len(classes))
         self.weights = np.array(weights, np.float32) if self.weight else None
@@ -173,15 +168,8 @@ class Lines(LightningDataModule):
             )
         return Loader(partial(self._shuffled, places), len(places) // self.batch_size)
 
-    def val_dataloader(self) -> Loader:
-        """Every item of the validation part, once."""
-        return self._held_out("val")
-
-    def test_dataloader(self) -> Loader:
-        """Every item of the test part, once."""
-        return self._held_out("test")
-
-    def _held_out(self, part: str) -> Loader:
+    def held_out(self, part: str) -> Loader:
+        """Every item of a held-out part, once."""
         places = self.parts[part][np.argsort(self._length(self.parts[part]), kind="stable")]
         size = max(self.batch_size, 256)
         batches = [partial(self._batch, places[first : first + size]) for first in range(0, len(places), size)]
@@ -197,7 +185,8 @@ class Lines(LightningDataModule):
         return [partial(self._batch, group) for group in random.permutation(groups)]
 
     def _length(self, places: np.ndarray) -> np.ndarray:
-        return self.ends[places] - np.where(places > 0, self.ends[places - 1], 0)
+        lengths: np.ndarray = self.ends[places] - np.where(places > 0, self.ends[places - 1], 0)
+        return lengths
 
     def _batch(self, places: np.ndarray) -> Batch:
         lengths = self._length(places)

@@ -2,19 +2,20 @@
 
 from collections.abc import Iterable, Iterator
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import torch
-from lightning.pytorch import LightningDataModule
 
 from seqgen.codec import Codec
 from seqgen.codecs import Chars
-from seqgen.data.corpus import Corpus, DataError, locate, read, sha256
+from seqgen.data.corpus import Corpus, DataError, read
 from seqgen.data.loader import Loader, counts, store, tensor
+from seqgen.data.module import DataModule
 from seqgen.model import Batch
 
 
-class Text(LightningDataModule):
+class Text(DataModule):
     """One long text, read in parallel lanes whose state is carried from window to window.
 
     The text is split into contiguous parts for training, validation and test, in that order, so that nothing leaks.
@@ -32,8 +33,6 @@ class Text(LightningDataModule):
         test: Share of the text to test on.
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
     """
-
-    labels: dict[str, list[str]] = {}  # noqa: RUF012 (a constant: a text has no labels)
 
     def __init__(
         self,
@@ -55,18 +54,10 @@ class Text(LightningDataModule):
         self.length = length
         self.shares = (val, test)
         self.encoding = encoding
-        self.parts: dict[str, np.ndarray] = {}
+        self.labels = {}
 
-    def prepare_data(self) -> None:
-        """Make the corpus if it is not there."""
-        locate(self.source)
-
-    def setup(self, stage: str) -> None:
-        """Read the file: length, alphabet, symbols. Raises DataError, and UnknownSymbol from the codec."""
-        if self.parts:
-            return
-        path, self.licence = locate(self.source)
-        self.sha256 = sha256(path)
+    def read(self, path: Path) -> None:
+        """Length, alphabet and symbols of the file."""
         total = sum(map(len, read(path, self.encoding)))
         if not total:
             raise DataError(f"{path} is empty, expected text")
@@ -76,7 +67,7 @@ class Text(LightningDataModule):
         self.codec = self.codec.fit(_portion(read(path, self.encoding), 0, seen))
         for name, start, stop in (("train", 0, train), ("val", train, train + val), ("test", train + val, total)):
             pieces = self.codec.pieces(_portion(read(path, self.encoding), start, stop))
-            self.parts[name] = store(pieces, self.codec.size)
+            self.parts[name] = store(pieces, self.symbols_known)
         if not len(self.parts["val"]):
             raise DataError(f"{path} leaves nothing to validate on: val is {self.shares[0]} of {total} characters")
         if len(self.parts["train"]) < 2 * self.batch_size:
@@ -89,15 +80,8 @@ class Text(LightningDataModule):
         """Windows of all lanes, (batch_size, length) each."""
         return self._loader("train", self.batch_size, self.length)
 
-    def val_dataloader(self) -> Loader:
-        """Windows of the validation part."""
-        return self._held_out("val")
-
-    def test_dataloader(self) -> Loader:
-        """Windows of the test part."""
-        return self._held_out("test")
-
-    def _held_out(self, part: str) -> Loader:
+    def held_out(self, part: str) -> Loader:
+        """Windows of a held-out part."""
         # A lane begins without a past; with 5,000 symbols or more in each that costs nothing that shows.
         lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
         return self._loader(part, lanes, max(self.length, 128))

@@ -77,7 +77,7 @@ class NGram(Model):
                 self._add(n, codes[mask][new], weights[new])
 
     def _add(self, n: int, codes: Tensor, weights: Tensor) -> None:
-        codes, index = torch.cat([self.get_buffer(f"codes_{n}"), codes]).unique(return_inverse=True)
+        codes, index = torch.unique(torch.cat([self.get_buffer(f"codes_{n}"), codes]), return_inverse=True)
         weights = torch.cat([self.get_buffer(f"counts_{n}"), weights])
         self.register_buffer(f"codes_{n}", codes)
         self.register_buffer(f"counts_{n}", torch.zeros_like(codes, dtype=torch.float64).index_add(0, index, weights))

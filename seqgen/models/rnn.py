@@ -8,12 +8,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqgen.model import Context, Model
-from seqgen.nn.cells import CELLS, LAYERS
+from seqgen.nn.cells import KINDS, State, chunk, weights
 from seqgen.nn.labels import LabelEmbedding
 from seqgen.output import Output
-
-State = tuple[Tensor, ...]
-"""(h,) or (h, c), each (layers, B, hidden)."""
 
 
 class RNN(Model):
@@ -49,33 +46,34 @@ class RNN(Model):
         label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if cell not in CELLS:
-            raise ValueError(f"cell is {cell!r}, expected one of {', '.join(CELLS)}")
+        if cell not in KINDS:
+            raise ValueError(f"cell is {cell!r}, expected one of {', '.join(KINDS)}")
         if layers < 1 or hidden < 1 or (embedding is not None and embedding < 1):
             raise ValueError(f"layers {layers}, hidden {hidden}, embedding {embedding}: expected 1 or more")
         if tied and (embedding != hidden or output.size != output.width):
             raise ValueError(f"tied weights need embedding == hidden; got embedding {embedding}, hidden {hidden}")
         self.output = output
-        self.cell = cell
-        self.dropout = nn.Dropout(dropout)
-        self.embedding = None if embedding is None else nn.Linear(output.width, embedding, bias=False)
+        self.hidden = hidden
+        layer, self.cell = KINDS[cell]
         widths = [embedding or output.width] + [hidden] * (layers - 1)
-        self.layers = nn.ModuleList(LAYERS[cell](width, hidden, batch_first=True) for width in widths)
+        self.layers = nn.ModuleList(layer(width, hidden, batch_first=True) for width in widths)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) if layer_norm else nn.Identity() for _ in widths)
+        self.dropout = nn.Dropout(dropout)
         self.initial = nn.Parameter(torch.zeros(2 if cell == "lstm" else 1, layers, 1, hidden))
+        self.embedding = None if embedding is None else nn.Linear(output.width, embedding, bias=False)
         self.readout = nn.Linear(hidden, output.size)
         if self.embedding is not None:
             nn.init.normal_(self.embedding.weight, std=hidden**-0.5 if tied else 1.0)
+        self.tied = tied
         if tied:
             del self.readout.weight
-        self.tied = tied
         if cell == "lstm":
-            for layer in self.layers:
-                nn.init.constant_(layer.bias_ih_l0[hidden : 2 * hidden], forget_bias)
+            for one in self.layers:
+                nn.init.constant_(one.get_parameter("bias_ih_l0")[hidden : 2 * hidden], forget_bias)
+        self.labelled = bool(labels)
         if labels:
             self.label_state = LabelEmbedding(labels, self.initial.numel(), label_dropout)
             self.label_input = LabelEmbedding(labels, widths[0], label_dropout)
-        self.labelled = bool(labels)
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Parameters (B, T, P) of every symbol of x (B, T)."""
@@ -84,7 +82,7 @@ class RNN(Model):
         return self.advance(x, None, context)[0]
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, State]:
-        """Parameters (B, P) of the first symbol and the initial state, moved by the labels."""
+        """Parameters (B, P) of the first symbol and the initial state (h,) or (h, c), each (layers, B, H)."""
         state = self.initial.expand(-1, -1, batch, -1)
         if self.labelled:
             states, layers, _, hidden = state.shape
@@ -97,50 +95,39 @@ class RNN(Model):
 
     def step(self, x: Tensor, state: State, context: Context | None = None) -> tuple[Tensor, State]:
         """Parameters (B, T, P) after each symbol of x (B, T), and the state after the last."""
-        run = self._cell if x.shape[1] == 1 else self._fused
-        values, states = None, []
-        for index, norm in enumerate(self.norms):
-            values, new = run(index, x, values, tuple(part[index] for part in state), context)
+        single = x.shape[1] == 1
+        values, states = torch.empty(0), []
+        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
+            assert isinstance(layer, nn.RNNBase)  # for the type checker
+            before = tuple(part[index] for part in state)
+            if single:
+                w = weights(layer)
+                inputs = F.linear(values[:, 0], w.weight_ih) if index else self._look_up(x, w.weight_ih, context)
+                after = self.cell(w, inputs, before)
+                values = after[0].unsqueeze(1)
+            else:
+                values, after = chunk(layer, values if index else self._embed(x, context), before)
             values = self.dropout(norm(values))
-            states.append(new)
+            states.append(after)
         return self._read(values), tuple(torch.stack(parts) for parts in zip(*states, strict=True))
 
-    def _fused(
-        self, index: int, x: Tensor, values: Tensor | None, state: State, context: Context | None
-    ) -> tuple[Tensor, State]:
-        layer = self.layers[index]
-        if values is None:
-            values = self._embed(x)
-            if self.labelled:
-                values = values + self.label_input(context, x.shape[0]).unsqueeze(1)
-        packed = tuple(part.unsqueeze(0).contiguous() for part in state)
-        values, new = layer(values, packed if len(packed) > 1 else packed[0])
-        return values, tuple(part.squeeze(0) for part in (new if len(packed) > 1 else (new,)))
-
-    def _cell(
-        self, index: int, x: Tensor, values: Tensor | None, state: State, context: Context | None
-    ) -> tuple[Tensor, State]:
-        layer = self.layers[index]
-        weight = layer.weight_ih_l0
-        if values is not None:
-            inputs = F.linear(values[:, 0], weight)
-        else:
-            inputs = (
-                self.output.project(x[:, 0], weight)
-                if self.embedding is None
-                else F.linear(self._embed(x)[:, 0], weight)
-            )
-            if self.labelled:
-                inputs = inputs + F.linear(self.label_input(context, x.shape[0]), weight)
-        new = CELLS[self.cell](layer, inputs, state)
-        return new[0].unsqueeze(1), new
-
-    def _embed(self, x: Tensor) -> Tensor:
+    def _embed(self, x: Tensor, context: Context | None) -> Tensor:
+        """Inputs (B, T, E) of the first layer."""
         if self.embedding is None:
-            return self.output.embed(x).to(self.initial.dtype)
-        return self.output.project(x, self.embedding.weight)
+            values = self.output.embed(x).to(self.initial.dtype)
+        else:
+            values = self.output.project(x, self.embedding.weight)
+        return values + self.label_input(context, len(x)).unsqueeze(1) if self.labelled else values
+
+    def _look_up(self, x: Tensor, weight: Tensor, context: Context | None) -> Tensor:
+        """The first layer's inputs for one symbol x (B, 1), times weight (G H, E): (B, G H)."""
+        if self.embedding is not None:
+            return F.linear(self._embed(x, context)[:, 0], weight)
+        inputs = self.output.project(x[:, 0], weight)
+        return inputs + F.linear(self.label_input(context, len(x)), weight) if self.labelled else inputs
 
     def _read(self, h: Tensor) -> Tensor:
-        if self.tied:
+        """Parameters (..., P) from the last layer's outputs (..., H)."""
+        if self.embedding is not None and self.tied:
             return F.linear(h, self.embedding.weight.t(), self.readout.bias)
-        return self.readout(h)
+        return F.linear(h, self.readout.weight, self.readout.bias)

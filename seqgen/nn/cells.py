@@ -1,45 +1,74 @@
-"""Recurrent cells, one step of `torch.nn.RNN`, `GRU` and `LSTM` without repacking their weights.
+"""Recurrent layers: whole chunks by torch's fused kernels, single steps without repacking their weights.
 
 A one-step call of torch's layers copies all weights into a packed form first, which at batch 1 takes several times
-the arithmetic. These functions compute the same numbers from the same parameters as plain matrix-vector products.
-Letters: B batch, H hidden units, G gates.
+the arithmetic. The cells here compute the same numbers from the same parameters as plain matrix-vector products.
+Letters: B batch, T time, E inputs, H hidden units, G gates; a state is (h,) or (h, c), each (B, H).
 """
 
 from collections.abc import Callable
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-Cell = Callable[[nn.RNNBase, Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
+State = tuple[Tensor, ...]
 
 
-def tanh(layer: nn.RNNBase, inputs: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), given inputs W_ih x (B, H) and the state (h,): (h',)."""
-    return ((inputs + layer.bias_ih_l0 + _recurrent(layer, state[0])).tanh(),)
+class Weights(NamedTuple):
+    """The parameters of one layer: weight_ih (G H, E), weight_hh (G H, H) and their biases (G H,)."""
+
+    weight_ih: Tensor
+    weight_hh: Tensor
+    bias_ih: Tensor
+    bias_hh: Tensor
 
 
-def gru(layer: nn.RNNBase, inputs: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+Cell = Callable[[Weights, Tensor, State], State]
+
+
+def weights(layer: nn.RNNBase) -> Weights:
+    """The parameters of a one-layer torch module."""
+    return Weights(*layer.all_weights[0])
+
+
+def chunk(layer: nn.RNNBase, values: Tensor, state: State) -> tuple[Tensor, State]:
+    """Outputs (B, T, H) for values (B, T, E), and the state after the last."""
+    packed = tuple(part.unsqueeze(0).contiguous() for part in state)
+    outputs, after = layer(values, packed if len(packed) > 1 else packed[0])
+    return outputs, tuple(part.squeeze(0) for part in (after if len(packed) > 1 else (after,)))
+
+
+def tanh(w: Weights, inputs: Tensor, state: State) -> State:
+    """h' = tanh(W_ih x + b_ih + W_hh h + b_hh), given inputs W_ih x (B, H)."""
+    return ((inputs + w.bias_ih + _recurrent(w, state[0])).tanh(),)
+
+
+def gru(w: Weights, inputs: Tensor, state: State) -> State:
     """Cho et al. 2014 (arXiv:1406.1078), the reset gate behind the product; inputs W_ih x (B, 3 H)."""
     (h,) = state
-    reset_x, update_x, new_x = (inputs + layer.bias_ih_l0).chunk(3, 1)
-    reset_h, update_h, new_h = _recurrent(layer, h).chunk(3, 1)
+    reset_x, update_x, new_x = (inputs + w.bias_ih).chunk(3, 1)
+    reset_h, update_h, new_h = _recurrent(w, h).chunk(3, 1)
     update = (update_x + update_h).sigmoid()
     new = (new_x + (reset_x + reset_h).sigmoid() * new_h).tanh()
     return (torch.lerp(new, h, update),)
 
 
-def lstm(layer: nn.RNNBase, inputs: Tensor, state: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
-    """Hochreiter & Schmidhuber 1997 with forget gates (Gers et al. 2000); inputs W_ih x (B, 4 H), state (h, c)."""
+def lstm(w: Weights, inputs: Tensor, state: State) -> State:
+    """Hochreiter & Schmidhuber 1997 with forget gates (Gers et al. 2000); inputs W_ih x (B, 4 H)."""
     h, c = state
-    i, f, g, o = (inputs + layer.bias_ih_l0 + _recurrent(layer, h)).chunk(4, 1)
+    i, f, g, o = (inputs + w.bias_ih + _recurrent(w, h)).chunk(4, 1)
     c = f.sigmoid() * c + i.sigmoid() * g.tanh()
     return o.sigmoid() * c.tanh(), c
 
 
-def _recurrent(layer: nn.RNNBase, h: Tensor) -> Tensor:
-    return F.linear(h, layer.weight_hh_l0, layer.bias_hh_l0)  # (B, G H)
+def _recurrent(w: Weights, h: Tensor) -> Tensor:
+    return F.linear(h, w.weight_hh, w.bias_hh)  # (B, G H)
 
 
-CELLS: dict[str, Cell] = {"tanh": tanh, "gru": gru, "lstm": lstm}
-LAYERS: dict[str, type[nn.RNNBase]] = {"tanh": nn.RNN, "gru": nn.GRU, "lstm": nn.LSTM}
+KINDS: dict[str, tuple[Callable[..., nn.RNNBase], Cell]] = {
+    "tanh": (nn.RNN, tanh),
+    "gru": (nn.GRU, gru),
+    "lstm": (nn.LSTM, lstm),
+}
+"""A layer for chunks and a cell for single steps, on the same parameters."""

@@ -21,9 +21,7 @@ class LabelEmbedding(nn.Module):
         self.classes = tuple(classes)
         self.width = width
         self.dropout = dropout
-        self.tables = nn.ModuleList(nn.Embedding(count + 1, width) for count in classes)
-        for table in self.tables:
-            nn.init.normal_(table.weight, std=0.1)
+        self.tables = nn.ParameterList(0.1 * torch.randn(count + 1, width) for count in classes)
 
     def forward(self, context: Context | None, batch: int) -> Tensor:
         """Vectors (B, width) for the labels (B, L) of a context; without a context no label is said.
@@ -33,12 +31,12 @@ class LabelEmbedding(nn.Module):
         labels = self._labels(context, batch)
         if self.training and self.dropout:
             labels = labels * (torch.rand(labels.shape, device=labels.device) >= self.dropout)
-        vectors = [table(column) for table, column in zip(self.tables, labels.unbind(1), strict=True)]
+        vectors = [table[column] for table, column in zip(self.tables, labels.unbind(1), strict=True)]
         return torch.stack(vectors).sum(0)
 
     def _labels(self, context: Context | None, batch: int) -> Tensor:
         if context is None or context.labels is None:
-            return torch.zeros(batch, len(self.classes), dtype=torch.int64, device=self.tables[0].weight.device)
+            return torch.zeros(batch, len(self.classes), dtype=torch.int64, device=self.tables[0].device)
         return check_labels(context.labels, batch, self.classes)
 
 

@@ -59,7 +59,7 @@ def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
     # The maximum first: at a tiny temperature the quotient would overflow, and inf - inf is not a number.
     logits = (logits - logits.amax(-1, keepdim=True)) / sampling.temperature
     if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
-        order = logits.argsort(-1, descending=True, stable=True)
+        order = logits.argsort(dim=-1, descending=True, stable=True)
         probs = logits.gather(-1, order).softmax(-1, dtype=torch.float64)
         before = probs.cumsum(-1) - probs  # what likelier classes already hold
         kept = before < sampling.top_p
@@ -74,7 +74,7 @@ def _keep(logits: Tensor, kept: Tensor) -> Tensor:
 
 
 def invert(probs: Tensor, noise: Tensor) -> Tensor:
-    """The inverse CDF of classes with probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0."""
+    """The inverse CDF of probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0."""
     cdf = probs.double().cumsum(-1)
     total = cdf[..., -1:]
     # Just below the total at most: round-off must not step over the last possible class.
