@@ -54,7 +54,7 @@ def _swap(new: Path, folder: Path) -> None:
 
 def _old(folder: Path) -> Path:
     """Where `write` keeps the earlier checkpoint for the instant between its two renames."""
-    return folder.with_name(f".{folder.name}-old")
+    return folder.parent / f".{folder.name}-old"
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -79,11 +79,11 @@ def find(path: str | Path) -> Path:
     """The checkpoint folder that `path` names: itself, or `model/` in a run folder. Raises CheckpointError."""
     path = Path(path)
     for folder in (path / "model", path):
-        if (folder / MANIFEST).is_file():
+        if os.path.isfile(folder / MANIFEST):  # unlike Path.is_file, False for a name that is too long
             return folder
-        if (_old(folder.absolute()) / MANIFEST).is_file():  # a writer died between its two renames
+        if os.path.isfile(_old(folder.absolute()) / MANIFEST):  # a writer died between its two renames
             return _old(folder.absolute())
-    what = "holds no model/manifest.json" if path.is_dir() else "is no folder"
+    what = "holds no model/manifest.json" if os.path.isdir(path) else "is no folder"
     raise CheckpointError(f"no model at {str(path)!r}: it {what}; expected a run folder or its model/ folder")
 
 
@@ -122,9 +122,13 @@ def _verified(path: Path, expected: Any) -> bytes:
     return content
 
 
+def _refuse(constant: str) -> None:
+    raise ValueError(f"{constant} is no JSON number")
+
+
 def _parse(path: Path, content: bytes) -> dict[str, Any]:
     try:
-        value = json.loads(content)
+        value = json.loads(content, parse_constant=_refuse)
     except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is no JSON: {error}") from None
     if not isinstance(value, dict):

@@ -38,6 +38,9 @@ class Configurable:
         object.__setattr__(self, "init_args", values)  # past nn.Module, which would register submodules here
         return self
 
+    def __init__(self) -> None:
+        """Without arguments; a class that takes some says which."""
+
 
 def describe(value: Any) -> Any:
     """`value` as plain JSON: a Configurable as `{"class_path": ..., "init_args": {...}}`, every argument written.
@@ -63,7 +66,10 @@ def build(description: Any, expected: type[T], where: str = "config") -> T:
     registry, an unknown or missing key, an argument that the constructor refuses, or an object that is not an
     `expected`.
     """
-    built = _build(description, where)
+    try:
+        built = _build(description, where)
+    except RecursionError:
+        raise ConfigError(f"{where}: nested too deeply") from None
     if not isinstance(built, expected):
         raise ConfigError(f"{where}: got {type(built).__name__}, expected {expected.__name__}")
     return built
@@ -92,7 +98,7 @@ def _find(name: Any, where: str) -> type[Configurable]:
 def _construct(cls: type[Configurable], arguments: Any, where: str) -> Configurable:
     if not isinstance(arguments, dict):
         raise ConfigError(f"{where}: init_args is {type(arguments).__name__}, expected an object")
-    expected = list(inspect.signature(cls).parameters)
+    expected = list(inspect.signature(cls.__init__).parameters)[1:]
     if unknown := [key for key in arguments if key not in expected]:
         raise ConfigError(f"{where}: {cls.__name__} has no argument {unknown[0]!r}; it has {', '.join(expected)}")
     if missing := [key for key in expected if key not in arguments]:
@@ -100,5 +106,5 @@ def _construct(cls: type[Configurable], arguments: Any, where: str) -> Configura
     built = {key: _build(item, f"{where}.{key}") for key, item in arguments.items()}
     try:
         return cls(**built)
-    except (TypeError, ValueError, OverflowError, RuntimeError) as error:
+    except (TypeError, ValueError, OverflowError, RuntimeError, AttributeError, MemoryError) as error:
         raise ConfigError(f"{where}: {cls.__name__} refuses its arguments: {error}") from error

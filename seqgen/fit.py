@@ -8,9 +8,9 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
-from lightning.pytorch.loggers import TensorBoardLogger
 
 # Imported so that YAML can name the classes without their modules.
 import seqgen.codecs
@@ -20,7 +20,7 @@ import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.checkpoint import write_atomically
 from seqgen.data.module import DataModule
-from seqgen.run import LAST, Progress, RunFolder, SafeCheckpointIO
+from seqgen.run import LAST, Events, Progress, RunFolder, SafeCheckpointIO
 from seqgen.training import Training
 
 
@@ -38,7 +38,7 @@ class Fit(LightningCLI):
         """The trainer with what every run folder has; a logger of the user's own stays."""
         folder = Path(self.config["run"])
         if self.config["trainer"]["logger"] in (None, True):
-            kwargs["logger"] = TensorBoardLogger(folder, name="", version="")
+            kwargs["logger"] = Events(folder, name="", version="")
         self.watch = RunFolder(folder)
         kwargs["callbacks"] = [self.watch, *self.config_init["trainer"]["callbacks"]]
         return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
@@ -47,33 +47,42 @@ class Fit(LightningCLI):
 def main(arguments: list[str]) -> int:
     """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises ValueError for what cannot be trained."""
     _quiet()
-    cli = Fit(
-        Training,
-        DataModule,
-        subclass_mode_data=True,
-        run=False,
-        args=_resumed(_recipes(arguments)),
-        save_config_callback=None,
-        seed_everything_default=0,
-        trainer_defaults={"callbacks": [Progress()]},
-        parser_kwargs={"prog": "seqgen fit", "description": "Train a model. " + (Training.__doc__ or "")},
-    )
-    folder = Path(cli.config["run"])
-    last = folder / LAST
+    try:
+        cli = Fit(
+            Training,
+            DataModule,
+            subclass_mode_data=True,
+            run=False,
+            args=_resumed(_recipes(arguments)),
+            save_config_callback=None,
+            seed_everything_default=0,
+            trainer_defaults={"callbacks": [Progress()]},
+            parser_kwargs={"prog": "seqgen fit", "description": "Train a model. " + (Training.__doc__ or "")},
+        )
+        return _fit(cli, Path(cli.config["run"]))
+    except MisconfigurationException as error:
+        raise ValueError(str(error)) from error
+
+
+def _fit(cli: Fit, folder: Path) -> int:
+    last, watch, trainer = folder / LAST, cli.watch, cli.trainer
     resume = bool(cli.config["resume"])
-    _check(folder, last, resume)
+    if resume and not last.is_file():
+        raise ValueError(f"nothing to resume: {last} is not there")
+    if not resume and (last.exists() or (folder / "model").exists()):
+        raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
     folder.mkdir(parents=True, exist_ok=True)
     config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=True)
     write_atomically(folder / "config.yaml", config.encode())
-    cli.trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
-    if cli.watch.signal is not None:
-        print(
-            f"stopped at step {cli.trainer.global_step}; go on with: seqgen fit --run {folder} --resume",
-            file=sys.stderr,
-        )
+    trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
+    if watch.signal is not None:
+        where = f"stopped at step {trainer.global_step}"
+        print(f"{where}; go on with: seqgen fit --run {folder} --resume", file=sys.stderr)
         return 130
-    bits = cli.watch.best / math.log(2)
-    print(f"{folder}: best {cli.watch.best:.4f} nats, {bits:.4f} bits a symbol on held-out data", file=sys.stderr)
+    if watch.validated < trainer.global_step:  # the steps behind the last regular validation
+        trainer.validate(cli.model, cli.datamodule, verbose=False)
+    bits = watch.best / math.log(2)
+    print(f"{folder}: best {watch.best:.4f} nats, {bits:.4f} bits a symbol on held-out data", file=sys.stderr)
     return 0
 
 
@@ -83,13 +92,6 @@ def data_module(description: dict[str, Any]) -> DataModule:
     parser.add_subclass_arguments(DataModule, "data")
     data: DataModule = parser.instantiate_classes(parser.parse_object({"data": description})).data
     return data
-
-
-def _check(folder: Path, last: Path, resume: bool) -> None:
-    if resume and not last.is_file():
-        raise ValueError(f"nothing to resume: {last} is not there")
-    if not resume and (folder / "config.yaml").exists():
-        raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
 
 
 def _resumed(arguments: list[str]) -> list[str]:

@@ -38,6 +38,8 @@ class Sampling:
             raise TypeError(f"top_k is {self.top_k!r}, expected a whole number")
         if self.top_k < 0:
             raise ValueError(f"top_k is {self.top_k}, expected 0 (all symbols) or more")
+        if any(isinstance(symbol, bool) or not isinstance(symbol, int) or symbol < 0 for symbol in self.exclude):
+            raise ValueError(f"exclude is {self.exclude!r}, expected symbols")
         if not 0 < self.top_p <= 1:
             raise ValueError(f"top_p is {self.top_p}, expected more than 0 and at most 1")
 

@@ -180,7 +180,7 @@ class Pipeline:
 
     def context(self, label: Label, batch: int) -> Context | None:
         """The same label for a batch of sequences. Raises ValueError for a label or a class that the model lacks."""
-        if label is None:
+        if label is None or label == {}:
             return None
         if isinstance(label, str):
             if len(self.labels) != 1:

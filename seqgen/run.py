@@ -16,6 +16,7 @@ import safetensors
 import safetensors.torch
 from lightning.pytorch import Callback, LightningModule, Trainer
 from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import CheckpointIO
 from torch import Tensor
 
@@ -38,6 +39,7 @@ class RunFolder(Callback):
         self.samples = samples
         self.length = length
         self.best = math.inf
+        self.validated = 0  # the last step that was
         self.seconds = 0.0
         self.clock: float | None = None
         self.signal: int | None = None
@@ -84,11 +86,12 @@ class RunFolder(Callback):
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Sum the loss; on a signal save and stop, while the data's place and the weights belong together."""
+        """Sum the loss; save at the last step and on a signal, while weights and the data's place belong together."""
         self.train = (self.train[0] + float(trainer.callback_metrics["nats"]), self.train[1] + 1)
+        if trainer.global_step == trainer.max_steps or (self.signal is not None and not trainer.should_stop):
+            trainer.save_checkpoint(self.folder / LAST)
         if self.signal is not None and not trainer.should_stop:
             self._pause()
-            trainer.save_checkpoint(self.folder / LAST)
             if not (self.folder / "model").exists():
                 self._export(trainer, _training(module), None)
             trainer.should_stop = True
@@ -100,6 +103,7 @@ class RunFolder(Callback):
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
         """Write the row, the samples and, when it is the best yet, the model."""
         nats = float(trainer.callback_metrics["val_nats"])
+        self.validated = trainer.global_step
         train = self.train[0] / max(1, self.train[1])
         rates = [group["lr"] for optimizer in trainer.optimizers for group in optimizer.param_groups]
         numbers = (train, train / math.log(2), nats, nats / math.log(2))
@@ -130,11 +134,13 @@ class RunFolder(Callback):
     def state_dict(self) -> dict[str, Any]:
         """The best score, the seconds and the running mean, for a resumed run."""
         running = 0.0 if self.clock is None else time.monotonic() - self.clock
-        return {"best": self.best, "seconds": self.seconds + running, "train": self.train}
+        seconds = self.seconds + running
+        return {"best": self.best, "seconds": seconds, "train": self.train, "validated": self.validated}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Take up what `state_dict` left."""
-        self.best, self.seconds, self.train = state["best"], state["seconds"], state["train"]
+        self.best, self.seconds = state["best"], state["seconds"]
+        self.train, self.validated = state["train"], state["validated"]
 
 
 def _training(module: LightningModule) -> Training:
@@ -158,6 +164,14 @@ def _write_rows(path: Path, rows: list[dict[str, Any]]) -> None:
     write_atomically(path, text.getvalue().encode())
 
 
+class Events(TensorBoardLogger):
+    """TensorBoard's events in the run folder, and none of Lightning's other files."""
+
+    def save(self) -> None:
+        """Flush the events."""
+        self.experiment.flush()
+
+
 class Progress(TQDMProgressBar):
     """A progress bar with nats and bits per symbol, and plain lines where the output is no terminal."""
 
@@ -172,8 +186,7 @@ class Progress(TQDMProgressBar):
         if not self.plain:
             super().on_validation_end(trainer, module)
             return
-        metrics = trainer.callback_metrics
-        shown = " ".join(f"{name} {float(metrics[name]):.4f}" for name in ("nats", "val_nats", "val_bits"))
+        shown = " ".join(f"{name} {float(value):.4f}" for name, value in trainer.callback_metrics.items())
         print(f"step {trainer.global_step} epoch {trainer.current_epoch} {shown}", file=sys.stderr, flush=True)
 
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:

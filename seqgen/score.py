@@ -49,8 +49,8 @@ class Total:
 
     @property
     def perplexity(self) -> float:
-        """exp of the nats per symbol; infinite when that overflows."""
-        return math.exp(self.nats_per_symbol) if self.nats_per_symbol < 709 else math.inf
+        """exp of the nats per symbol; infinite when that overflows, NaN when there is no symbol."""
+        return math.inf if self.nats_per_symbol >= 709 else math.exp(self.nats_per_symbol)
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON; None for what is not a finite number."""

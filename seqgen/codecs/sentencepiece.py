@@ -46,6 +46,8 @@ class SentencePiece(Codec):
         names = [self._processor.id_to_piece(symbol) for symbol in range(count)]
         self._bytes = [_spelling(name, self._processor.is_byte(symbol)) for symbol, name in enumerate(names)]
         self._byte = {self._bytes[symbol]: symbol for symbol in range(count) if self._processor.is_byte(symbol)}
+        if len(self._byte) != 256:
+            raise ValueError("the embedded SentencePiece model has no byte pieces to fall back on")
         starts = [sum(byte & 0xC0 != 0x80 for byte in spelling) for spelling in self._bytes]
         self._lengths = torch.tensor(starts + [0] * end)
         unknown = self._processor.unk_id()
@@ -153,6 +155,8 @@ def _load(model: str) -> Any:
     import sentencepiece
 
     try:
+        if not model:
+            raise ValueError("it is empty")
         return sentencepiece.SentencePieceProcessor(model_proto=base64.b64decode(model, validate=True))
     except (RuntimeError, ValueError) as error:
         raise ValueError(f"the embedded SentencePiece model cannot be read: {error}") from None

@@ -1,6 +1,5 @@
 """Where a data module's text comes from: a file of the user's, or a corpus that knows how to make itself."""
 
-import codecs
 import hashlib
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -41,15 +40,13 @@ def read(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     Raises DataError where the bytes are not text in that encoding.
     """
     try:
-        codecs.lookup(encoding)
-    except LookupError:
-        raise DataError(f"encoding is {encoding!r}, which Python does not know; try utf-8, latin-1 or cp1252") from None
-    try:
         with path.open(encoding=encoding) as file:
             piece = file.read(PIECE).removeprefix("\ufeff")
             while piece:
                 yield piece
                 piece = file.read(PIECE)
+    except LookupError:
+        raise DataError(f"encoding is {encoding!r}, no text encoding of Python; try utf-8, latin-1 or cp1252") from None
     except UnicodeError as error:
         raise DataError(f"{path} is not {encoding}: {error}; name its encoding with --data.encoding") from None
     except OSError as error:

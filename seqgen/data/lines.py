@@ -2,8 +2,10 @@
 
 import csv
 import hashlib
-from collections.abc import Callable, Iterator, Sequence
+from array import array
+from collections.abc import Iterator
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import NamedTuple
 
@@ -42,7 +44,7 @@ class Lines(DataModule):
         test: Share of the items to test on.
         column: The column of the texts; None where the file is no table.
         labels: Columns to condition on, each a label with a class for every value that occurs.
-        weight: The column that says how often an item counts; None counts each once.
+        weight: The column that says how often an item counts, 0 for not at all; None counts each once.
         distinct: Whether lines of the same text stay together in the split.
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
         seed: Of the split and of the order of training.
@@ -93,7 +95,7 @@ class Lines(DataModule):
         training = np.zeros(len(keys) // 8, bool)
         training[self.parts["train"]] = True
         seen = (item.text for item, mine in zip(self._items(), training, strict=True) if mine or not self.codec.learns)
-        self.codec = self.codec.fit(f"{text}\n" for text in seen) if self.codec.learns else self.codec.fit(seen)
+        self.codec = self.codec.fit(_joined(seen, "\n" if self.codec.learns else ""))
         self._store()
 
     def _items(self) -> Iterator[Item]:
@@ -105,24 +107,29 @@ class Lines(DataModule):
     def _table(self, rows: Iterator[str]) -> Iterator[Item]:
         comma = self.path.suffix == ".csv"
         reader = csv.DictReader(
-            rows, delimiter="," if comma else "\t", quoting=csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
+            (f"{row}\n" for row in rows),  # the end of a line may stand in a quoted text
+            delimiter="," if comma else "\t",
+            quoting=csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE,
         )
         wanted = [name for name in (self.column, *self.label_columns, self.weight) if name is not None]
         if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
             raise DataError(f"{self.path} has no column {absent[0]!r}; its header is {reader.fieldnames}")
-        for row in reader:
-            if any(row[name] is None for name in wanted):
-                raise DataError(f"{self.path}, line {reader.line_num}: fewer columns than the header has")
-            if row[self.column]:
-                labels = tuple(row[name] for name in self.label_columns)
-                yield Item(row[self.column], labels, self._number(row[self.weight], reader) if self.weight else 1.0)
+        try:
+            for row in reader:
+                if any(row[name] is None for name in wanted):
+                    raise DataError(f"{self.path}, line {reader.line_num}: fewer columns than the header has")
+                weight = self._number(row[self.weight], reader) if self.weight else 1.0
+                if row[self.column] and weight:
+                    yield Item(row[self.column], tuple(row[name] for name in self.label_columns), weight)
+        except csv.Error as error:
+            raise DataError(f"{self.path}, line {reader.line_num}: {error}") from None
 
     def _number(self, value: str, reader: "csv.DictReader[str]") -> float:
         try:
             number = float(value)
         except ValueError:
             number = -1.0
-        if not 0 <= number < float("inf"):
+        if not 0 <= number <= float(np.finfo(np.float32).max):
             raise DataError(f"{self.path}, line {reader.line_num}: weight is {value!r}, expected a number from 0")
         return number
 
@@ -140,18 +147,18 @@ class Lines(DataModule):
         return {name: np.flatnonzero(part[groups] == code) for code, name in enumerate(("train", "val", "test"))}
 
     def _store(self) -> None:
-        lengths: list[int] = []
+        closing = self.codec.close(torch.zeros(0, dtype=torch.int64))
+        lengths, said, weights = array("q"), array("q"), array("f")  # a number each: many items take little memory
         classes = [{value: number + 1 for number, value in enumerate(names)} for names in self.labels.values()]
-        said: list[tuple[int, ...]] = []
-        weights: list[float] = []
 
         def sequences() -> Iterator[torch.Tensor]:
             for item in self._items():
-                sequence = self.codec.close(self.codec.encode(item.text))
-                lengths.append(len(sequence))
-                said.append(tuple(known[value] for known, value in zip(classes, item.labels, strict=True)))
+                sequence = self.codec.encode(item.text)
+                lengths.append(len(sequence) + len(closing))
+                said.extend(known[value] for known, value in zip(classes, item.labels, strict=True))
                 weights.append(item.weight)
                 yield sequence
+                yield closing
 
         self.symbols = store(sequences(), self.symbols_known)
         self.ends = np.cumsum(lengths)
@@ -172,17 +179,17 @@ class Lines(DataModule):
         """Every item of a held-out part, once."""
         places = self.parts[part][np.argsort(self._length(self.parts[part]), kind="stable")]
         size = max(self.batch_size, 256)
-        batches = [partial(self._batch, places[first : first + size]) for first in range(0, len(places), size)]
-        return Loader(lambda epoch: batches, len(batches))
+        groups = [places[first : first + size] for first in range(0, len(places), size)]
+        return Loader(lambda epoch, position: map(self._batch, groups[position:]), len(groups))
 
-    def _shuffled(self, places: np.ndarray, epoch: int) -> Sequence[Callable[[], Batch]]:
+    def _shuffled(self, places: np.ndarray, epoch: int, position: int) -> Iterator[Batch]:
         random = rng(self.seed, epoch)
         size = self.batch_size
         order = random.permutation(places)
         order = order[np.argsort(self._length(order), kind="stable")]
         first = random.integers(len(places) % size + 1)  # what is left over changes with the epoch
         groups = order[first : first + len(places) // size * size].reshape(-1, size)
-        return [partial(self._batch, group) for group in random.permutation(groups)]
+        return map(self._batch, random.permutation(groups)[position:])
 
     def _length(self, places: np.ndarray) -> np.ndarray:
         lengths: np.ndarray = self.ends[places] - np.where(places > 0, self.ends[places - 1], 0)
@@ -196,3 +203,9 @@ class Lines(DataModule):
         context = Context(torch.from_numpy(self.said[places])) if self.label_columns else None
         weight = None if self.weights is None else torch.from_numpy(self.weights[places])
         return Batch(tensor(np.where(mask, self.symbols[at], 0)), torch.from_numpy(mask), context, weight)
+
+
+def _joined(texts: Iterator[str], end: str) -> Iterator[str]:
+    """The texts, each with `end` behind it, a thousand at a time."""
+    while group := list(islice(texts, 1000)):
+        yield "".join(f"{text}{end}" for text in group)

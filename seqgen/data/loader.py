@@ -1,5 +1,6 @@
 """Batches whose order is a pure function of (seed, epoch), so that training resumes exactly."""
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
@@ -16,10 +17,11 @@ from seqgen.model import Batch
 class Loader:
     """An iterable over the batches of one epoch after another; it knows its place and can be put back there.
 
-    `epoch` maps the number of an epoch to its batches, `length` of them, each made when it is asked for.
+    `epoch` maps the number of an epoch and a position to the batches from there on, each made when it is asked for;
+    a whole epoch has `length` of them.
     """
 
-    def __init__(self, epoch: Callable[[int], Sequence[Callable[[], Batch]]], length: int) -> None:
+    def __init__(self, epoch: Callable[[int, int], Iterable[Batch]], length: int) -> None:
         self._epoch = epoch
         self._length = length
         self._number = 0
@@ -31,9 +33,9 @@ class Loader:
     def __iter__(self) -> Iterator[Batch]:
         if self._position >= self._length:
             self._number, self._position = self._number + 1, 0
-        for make in self._epoch(self._number)[self._position :]:
+        for batch in self._epoch(self._number, self._position):
             self._position += 1
-            yield make()
+            yield batch
 
     def state_dict(self) -> dict[str, Any]:
         """Epoch and position within it."""
@@ -58,8 +60,11 @@ def store(pieces: Iterable[Tensor], size: int) -> np.ndarray:
 
 def counts(total: int, shares: Sequence[float]) -> list[int]:
     """How many of `total` each share is: a fraction below 1, or a whole number of 1 and more. Raises DataError."""
+    for share in shares:
+        if not 0 <= share < math.inf or (share > 1 and share % 1):
+            raise DataError(f"a held-out share is {share}, expected a fraction below 1 or a whole number")
     found = [round(share * total) if share < 1 else int(share) for share in shares]
-    if min(shares) < 0 or sum(found) >= total:
+    if sum(found) >= total:
         raise DataError(f"held-out shares {list(shares)} leave nothing of {total} to train on")
     return found
 

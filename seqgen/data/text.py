@@ -88,8 +88,8 @@ class Text(DataModule):
 
     def _loader(self, part: str, lanes: int, length: int) -> Loader:
         lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer
-        windows = [partial(self._window, part, lanes, lane, length, number) for number in range(-(-lane // length))]
-        return Loader(lambda epoch: windows, len(windows))
+        window, count = partial(self._window, part, lanes, lane, length), -(-lane // length)
+        return Loader(lambda epoch, position: map(window, range(position, count)), count)
 
     def _window(self, part: str, lanes: int, lane: int, length: int, number: int) -> Batch:
         symbols = self.parts[part]

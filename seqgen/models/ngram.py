@@ -68,10 +68,11 @@ class NGram(Model):
         weight = torch.ones(x.shape[0]) if batch.weight is None else batch.weight
         weights = weight.to(x.device).double().unsqueeze(1).expand_as(x)[mask]
         labels = check_labels(self._said(batch.context, x.shape[0]), x.shape[0], self.labels)
-        for said in itertools.product((0, 1), repeat=len(self.labels)):
+        for choice in itertools.product((0, 1), repeat=len(self.labels)):
+            said = torch.tensor(choice, dtype=torch.int64, device=x.device)  # whole numbers even where it is empty
             # A label of 0 counts as not said already: count such a sequence once.
-            new = ((labels > 0) | (torch.tensor(said, device=x.device) == 1)).all(1).unsqueeze(1).expand_as(x)[mask]
-            prefix = self._code(labels * torch.tensor(said, device=x.device))
+            new = ((labels > 0) | (said == 1)).all(1).unsqueeze(1).expand_as(x)[mask]
+            prefix = self._code(labels * said)
             for n in range(1, self.order + 1):
                 codes = self._histories(known, x.shape[1], prefix, n) * self.base + x
                 self._add(n, codes[mask][new], weights[new])
@@ -130,15 +131,19 @@ class NGram(Model):
         errors: Any,
     ) -> None:
         """Take over the tables' sizes, which depend on the data; refuse what is no table."""
+        kinds = math.prod(count + 1 for count in self.labels)
         for n in range(1, self.order + 1):
             codes, counts = (state_dict.get(f"{prefix}{name}_{n}") for name in ("codes", "counts"))
             if codes is None or counts is None:
                 continue  # nn.Module reports it as missing
             if (
-                codes.ndim != 1
+                codes.dtype != torch.int64
+                or counts.dtype != torch.float64
+                or codes.ndim != 1
                 or codes.shape != counts.shape
                 or bool((codes.diff() <= 0).any())
-                or bool((counts < 0).any())
+                or not bool(((counts >= 0) & counts.isfinite()).all())
+                or not bool(((codes >= 0) & (codes < kinds * self.base**n)).all())
             ):
                 errors.append(f"codes_{n} and counts_{n} are not a table of sorted n-grams and their counts")
                 continue

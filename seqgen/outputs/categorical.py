@@ -52,12 +52,15 @@ def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
     if sampling == PLAIN:
         return logits
     if sampling.exclude:
+        if len(set(sampling.exclude)) >= logits.shape[-1]:
+            raise ValueError(f"exclude names all {logits.shape[-1]} classes: there is nothing to draw")
         excluded = torch.tensor(sampling.exclude, device=logits.device)
         logits = logits.index_fill(-1, excluded, -torch.inf)
     if sampling.temperature == 0:
         return _keep(logits, torch.arange(logits.shape[-1], device=logits.device) == logits.argmax(-1, keepdim=True))
     # The maximum first: at a tiny temperature the quotient would overflow, and inf - inf is not a number.
-    logits = (logits - logits.amax(-1, keepdim=True)) / sampling.temperature
+    temperature = max(sampling.temperature, torch.finfo(logits.dtype).tiny)  # below it float32 divides by 0
+    logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
         order = logits.argsort(dim=-1, descending=True, stable=True)
         probs = logits.gather(-1, order).softmax(-1, dtype=torch.float64)

@@ -1,0 +1,123 @@
+"""Tiny instances of every registered class, for the laws."""
+
+import functools
+import inspect
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+
+import seqgen.codecs
+import seqgen.models
+import seqgen.outputs  # noqa: F401
+from seqgen.codec import Codec
+from seqgen.codecs import Chars, SentencePiece
+from seqgen.config import _REGISTRY
+from seqgen.model import Batch, Context, Model
+from seqgen.models import RNN, NGram
+from seqgen.output import Output
+from seqgen.outputs import Bernoulli, Categorical
+
+
+def registered(kind: type) -> list[type]:
+    """The concrete classes of seqgen that a checkpoint may name (tests register classes of their own)."""
+    known = (cls for cls in _REGISTRY.values() if issubclass(cls, kind) and not inspect.isabstract(cls))
+    return sorted((cls for cls in known if cls.__module__.startswith("seqgen.")), key=lambda cls: cls.__name__)
+
+
+def labels_of(model: Model) -> list[int]:
+    """The number of classes of each label of a model."""
+    return list(model.init_args.get("labels", ()))
+
+
+def draw_context(model: Model, batch: int, generator: torch.Generator) -> Context | None:
+    """Random labels, not said ones among them; None for a model without labels."""
+    if not (labels := labels_of(model)):
+        return None
+    columns = [torch.randint(count + 1, (batch,), generator=generator) for count in labels]
+    return Context(torch.stack(columns, 1))
+
+
+def classes_of(output: Output) -> int:
+    """K, for outputs of classes."""
+    return len(output(torch.zeros(output.size)).enumerate_support())
+
+
+def draw_symbols(model: Model, batch: int, length: int, generator: torch.Generator) -> torch.Tensor:
+    """Random symbols (B, T)."""
+    return torch.randint(classes_of(model.output), (batch, length), generator=generator)
+
+
+def rnn(output: Output, **arguments: Any) -> RNN:
+    """A network with weights that are far from all symmetries of a fresh one."""
+    torch.manual_seed(1)
+    model = RNN(output, hidden=5, **arguments).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.7)
+    return model
+
+
+def ngram(output: Output, **arguments: Any) -> NGram:
+    """Tables that have counted ten random sequences, weighted."""
+    model, generator = NGram(output, **arguments).eval(), torch.Generator().manual_seed(2)
+    x = draw_symbols(model, 10, 7, generator)
+    mask = torch.arange(7) < torch.randint(1, 8, (10, 1), generator=generator)
+    weight = torch.rand(10, generator=generator)
+    model.count(Batch(x, mask, draw_context(model, 10, generator), weight))
+    return model
+
+
+MODELS: dict[str, Callable[[], Model]] = {
+    **{
+        f"RNN-{cell}-{layers}": functools.partial(rnn, Categorical(3), cell=cell, layers=layers)
+        for cell in ("tanh", "gru", "lstm")
+        for layers in (1, 2)
+    },
+    "RNN-bernoulli": functools.partial(rnn, Bernoulli(), cell="gru"),
+    "RNN-embedding": functools.partial(rnn, Categorical(3), cell="tanh", embedding=4),
+    "RNN-tied": functools.partial(rnn, Categorical(3), cell="gru", embedding=5, tied=True),
+    "RNN-norm": functools.partial(rnn, Categorical(3), layers=2, layer_norm=True, dropout=0.5),
+    "RNN-labels": functools.partial(rnn, Categorical(3), layers=2, labels=[2, 3]),
+    "RNN-labels-embedding": functools.partial(rnn, Categorical(3), cell="gru", labels=[2], embedding=4),
+    **{f"NGram-{order}": functools.partial(ngram, Categorical(3), order=order) for order in (1, 2, 3)},
+    "NGram-labels": functools.partial(ngram, Categorical(3), order=2, labels=[2, 3]),
+    "NGram-fresh": functools.partial(NGram, Categorical(3)),
+}
+
+OUTPUTS: dict[str, Callable[[], Output]] = {
+    "Bernoulli": Bernoulli,
+    "Categorical-1": lambda: Categorical(1),
+    "Categorical-2": lambda: Categorical(2),
+    "Categorical-5": lambda: Categorical(5),
+    "Categorical-300": lambda: Categorical(300),
+}
+
+TEXT = "O Romeo, Romeo! wherefore art thou Romeo?\n\nDeny thy father; and refuse thy name…\r\né\u0301 " * 3
+
+
+@functools.cache
+def sentencepiece(end: bool, algorithm: str) -> Codec:
+    """A codec trained on a few lines; kept, since training takes a moment."""
+    return SentencePiece(vocabulary=290, algorithm=algorithm, end=end).fit([TEXT])
+
+
+CODECS: dict[str, Callable[[], Codec]] = {
+    "Chars": lambda: Chars(alphabet()),
+    "Chars-end": lambda: Chars(alphabet(), end=True),
+    "Chars-unknown": lambda: Chars(alphabet(), end=True, unknown=True),
+    "SentencePiece-unigram": lambda: sentencepiece(False, "unigram"),
+    "SentencePiece-bpe-end": lambda: sentencepiece(True, "bpe"),
+}
+
+
+@functools.cache
+def alphabet() -> tuple[str, ...]:
+    """The first 3,000 code points, marks and spaces, both kinds of surrogates, and some from beyond them."""
+    points = [*range(3000), *range(0x2000, 0x2030), *range(0x2580, 0x2590), *range(0xD7F0, 0xE010), 0xFEFF, 0xFFFD]
+    return tuple(map(chr, [*points, *range(0x1F600, 0x1F650), 0x10FFFF]))
+
+
+def uncovered(kind: type, examples: dict[str, Callable[[], Any]]) -> Iterator[str]:
+    """The registered classes that have no example."""
+    covered = {type(make()) for make in examples.values()}
+    return (cls.__name__ for cls in registered(kind) if cls not in covered)

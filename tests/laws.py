@@ -1,0 +1,245 @@
+"""The laws of models, each stated once, for any instance; those of outputs and codecs are in their own tests.
+
+tests/test_laws.py runs them on every example of tests/examples.py.
+"""
+
+import copy
+import itertools
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import numpy as np
+import torch
+from examples import classes_of, draw_context, draw_symbols, labels_of
+from scipy import stats
+from torch import Tensor
+
+import seqgen
+from seqgen.codecs import Chars
+from seqgen.config import build, describe
+from seqgen.generate import draw_noise, sample
+from seqgen.model import Context, Model
+from seqgen.models import NGram
+from seqgen.output import Sampling
+from seqgen.pipeline import Pipeline
+
+
+def exact(model: Model) -> Model:
+    """A copy in float64, in which only round-off near 1e-16 is left, and without gradients."""
+    return copy.deepcopy(model).double().eval().requires_grad_(False)
+
+
+def cuts(length: int, generator: torch.Generator) -> Iterator[list[int]]:
+    """Ways to cut a sequence into chunks: all at once, one by one, the first alone, and at random."""
+    yield from ([length], [1] * length, [1, length - 1], [length - 1, 1])
+    for _ in range(4):
+        places = torch.randperm(length - 1, generator=generator)[: length // 3].sort().values + 1
+        yield torch.cat([places, torch.tensor([length])]).diff(prepend=torch.tensor([0])).tolist()
+
+
+def close(got: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
+    torch.testing.assert_close(got, expected, rtol=0, atol=tolerance, check_dtype=False)
+
+
+def spaces(model: Model, length: int) -> Iterator[tuple[Tensor, Context | None]]:
+    """Every sequence (K^T, T), without labels and with each choice of them."""
+    x = torch.tensor(list(itertools.product(range(classes_of(model.output)), repeat=length)))
+    yield x, None
+    for row in itertools.product(*(range(count + 1) for count in labels_of(model))):
+        if row:
+            yield x, Context(torch.tensor(row).expand(len(x), -1))
+
+
+def is_causal(model: Model) -> None:
+    """Changing x_t never changes a row <= t (exactly 0)."""
+    model, generator = exact(model), torch.Generator().manual_seed(1)
+    x, context = draw_symbols(model, 2, 6, generator), draw_context(model, 2, generator)
+    rows = model(x, context)
+    for t in range(6):
+        changed = x.clone()
+        changed[:, t] = (x[:, t] + 1) % classes_of(model.output)
+        assert torch.equal(model(changed, context)[:, : t + 1], rows[:, : t + 1])
+
+
+def sees_the_past(model: Model) -> None:
+    """Changing x_t changes the row behind it, but for a table that has no memory or has counted nothing."""
+    if isinstance(model, NGram) and (model.order == 1 or not len(model.counts_1)):
+        return
+    x = torch.zeros(1, 3, dtype=torch.int64)
+    assert not torch.equal(model(x)[:, 1], model(x + torch.tensor([1, 0, 0]))[:, 1])
+
+
+def steps_equal_forward(model: Model) -> None:
+    """`start` and `step` equal `forward`, however the sequence is cut."""
+    model, generator = exact(model), torch.Generator().manual_seed(2)
+    x, context = draw_symbols(model, 3, 9, generator), draw_context(model, 3, generator)
+    expected = model(torch.cat([x, x[:, :1]], 1), context)
+    for sizes in cuts(9, generator):
+        first, state = model.start(3, context)
+        rows = [first.unsqueeze(1)]
+        for chunk in x.split(sizes, 1):
+            parameters, state = model.step(chunk, state, context)
+            rows.append(parameters)
+        close(torch.cat(rows, 1), expected)
+
+
+def override_equals_oracle(model: Model) -> None:
+    """A model's own `start` and `step` equal the slow default, which runs `forward` on the whole prefix."""
+    model, generator = exact(model), torch.Generator().manual_seed(3)
+    x, context = draw_symbols(model, 2, 7, generator), draw_context(model, 2, generator)
+    first, state = model.start(2, context)
+    expected, oracle = Model.start(model, 2, context)
+    close(first, expected)
+    for chunk in x.split([1, 3, 1, 2], 1):
+        rows, state = model.step(chunk, state, context)
+        expected, oracle = Model.step(model, chunk, oracle, context)
+        close(rows, expected)
+
+
+def pieces_equal_forward(model: Model) -> None:
+    """`advance` in pieces, with the carry handed on, equals `forward` of the whole."""
+    model, generator = exact(model), torch.Generator().manual_seed(4)
+    x, context = draw_symbols(model, 3, 9, generator), draw_context(model, 3, generator)
+    for sizes in cuts(9, generator):
+        rows, carry = [], None
+        for piece in x.split(sizes, 1):
+            parameters, carry = model.advance(piece, carry, context)
+            rows.append(parameters)
+        close(torch.cat(rows, 1), model(x, context))
+
+
+def is_a_density(model: Model) -> None:
+    """The probabilities of all sequences of one length sum to 1, whatever the labels."""
+    for length in (1, 4):
+        for x, context in spaces(model, length):
+            total = model.log_prob(x, context).double().sum(1).exp().sum()
+            assert abs(total.item() - 1) < 1e-6
+
+
+def every_parameter_learns(model: Model) -> None:
+    """Every parameter receives a gradient that is not zero."""
+    model, generator = exact(model).requires_grad_(True), torch.Generator().manual_seed(5)
+    x, context = draw_symbols(model, 8, 5, generator), draw_context(model, 8, generator)
+    if len(list(model.parameters())):
+        model.log_prob(x, context).sum().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+def builds_the_same(model: Model) -> None:
+    """`describe` then `build` is the identity."""
+    description = describe(model)
+    built = build(description, Model)
+    assert type(built) is type(model)
+    assert describe(built) == description
+    built.load_state_dict(model.state_dict())
+    x, context = next(spaces(model, 3))
+    assert torch.equal(built.eval()(x, context), model(x, context))
+
+
+def saved_is_loaded(model: Model, folder: Path) -> None:
+    """What was saved and loaded gives equal outputs, bit by bit, and describes itself equally."""
+    names = [[f"{label}" for label in range(count)] for count in labels_of(model)]
+    labels = {f"label {place}": classes for place, classes in enumerate(names)}
+    Pipeline(model, Chars("abc"), labels, {"step": 3}).save_pretrained(folder)
+    loaded = seqgen.load(folder)
+    assert describe(loaded.model) == describe(model)
+    assert (loaded.labels, loaded.provenance) == (labels, {"step": 3})
+    for x, context in spaces(model, 3):
+        assert torch.equal(loaded.model(x, context), model(x, context))
+
+
+def padding_changes_nothing(model: Model) -> None:
+    """Scoring a batch equals scoring one by one, whatever stands behind each sequence."""
+    model, generator = exact(model), torch.Generator().manual_seed(6)
+    x, context = draw_symbols(model, 5, 8, generator), draw_context(model, 5, generator)
+    for row, length in enumerate((1, 8, 3, 5, 7)):
+        mine = None if context is None else Context(context.labels[row : row + 1])
+        close(model.log_prob(x[row : row + 1, :length], mine)[0], model.log_prob(x, context)[row, :length])
+
+
+def samples_follow_log_prob(model: Model) -> None:
+    """Frequencies of 6,000 samples match `log_prob`: chi-square at a fixed seed, rare sequences taken together."""
+    context = Context(torch.tensor([[1] * len(labels_of(model))]).expand(6000, -1)) if labels_of(model) else None
+    x, _ = next(spaces(model, 3))
+    drawn = sample(model, draw_noise(6000, 3, seed=7), context=context)
+    places = (drawn * classes_of(model.output) ** torch.tensor([2, 1, 0])).sum(1)
+    counts = torch.bincount(places, minlength=len(x)).double()
+    mine = None if context is None else Context(context.labels[:1].expand(len(x), -1))
+    expected = 6000 * model.log_prob(x, mine).double().sum(1).exp().detach()
+    common = expected >= 8
+    bins = [torch.cat([part[common], part[~common].sum(0, keepdim=True)]) for part in (counts, expected)]
+    bins = [part[bins[1] > 0] for part in bins]
+    assert len(bins[0]) > 3
+    assert stats.chisquare(bins[0].numpy(), (bins[1] * 6000 / bins[1].sum()).numpy()).pvalue > 1e-3
+
+
+def state_is_a_value(model: Model) -> None:
+    """A state can be used twice, is not altered by its use, and nothing stays behind on the module."""
+    model, generator = exact(model), torch.Generator().manual_seed(8)
+    x, context = draw_symbols(model, 2, 3, generator), draw_context(model, 2, generator)
+    before = {name: list(module.__dict__) for name, module in model.named_modules()}
+    tensors = copy.deepcopy(model.state_dict())
+    _, state = model.start(2, context)
+    for length in (3, 1):
+        kept = copy.deepcopy(state)
+        rows, after = model.step(x[:, :length], state, context)
+        again, after_again = model.step(x[:, :length], state, context)
+        assert torch.equal(rows, again)
+        assert all(map(torch.equal, after, after_again))
+        assert all(map(torch.equal, state, kept))
+        state = after
+    assert {name: list(module.__dict__) for name, module in model.named_modules()} == before
+    assert all(torch.equal(tensor, model.state_dict()[name]) for name, tensor in tensors.items())
+
+
+def bad_contexts_raise(model: Model) -> None:
+    """Too many labels, too few, labels of another batch and classes out of range are refused."""
+    counts = labels_of(model)
+    bad = [[1] * (len(counts) + 1)]
+    if counts:
+        bad += [[1] * (len(counts) - 1), [*counts[:-1], counts[-1] + 1], [-1, *counts[1:]]]
+    for row in bad:
+        for call in (lambda context: model(torch.zeros(2, 3, dtype=torch.int64), context), lambda c: model.start(2, c)):
+            try:
+                call(Context(torch.tensor([row, row], dtype=torch.int64).reshape(2, -1)))
+            except ValueError as error:
+                assert "label" in str(error)
+            else:
+                raise AssertionError(f"labels {row} were accepted by a model of {counts}")
+
+
+def empty_sequences_have_no_rows(model: Model) -> None:
+    """`forward` of no symbols has no rows."""
+    rows = model(torch.zeros(2, 0, dtype=torch.int64))
+    assert rows.shape == (2, 0, model.output.size)
+
+
+def sampling_is_pure(model: Model) -> None:
+    """The same noise gives the same symbols; rows do not depend on their neighbours."""
+    noise, sampling = draw_noise(6, 5, seed=9), Sampling(temperature=0.7, top_p=0.9)
+    drawn = sample(model, noise, sampling)
+    assert torch.equal(drawn, sample(model, noise, sampling))
+    assert torch.equal(drawn[2:4], sample(model, noise[2:4], sampling))
+    assert int(drawn.min()) >= 0
+    assert int(drawn.max()) < classes_of(model.output)
+    assert np.isfinite(model.log_prob(drawn).detach().numpy()).all()
+
+
+MODEL_LAWS: list[Callable[[Model], None]] = [
+    is_causal,
+    sees_the_past,
+    steps_equal_forward,
+    override_equals_oracle,
+    pieces_equal_forward,
+    is_a_density,
+    every_parameter_learns,
+    builds_the_same,
+    padding_changes_nothing,
+    samples_follow_log_prob,
+    state_is_a_value,
+    bad_contexts_raise,
+    empty_sequences_have_no_rows,
+    sampling_is_pure,
+]

@@ -1,0 +1,176 @@
+"""Data modules: parts that do not leak, every symbol once, an order that can be taken up again, flat memory."""
+
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from seqgen.codecs import SentencePiece
+from seqgen.data.corpus import DataError
+from seqgen.data.lines import Lines
+from seqgen.data.loader import Loader
+from seqgen.data.text import Text
+
+random.seed(0)
+WORDS = ["".join(random.choices("abcdefgh", k=random.randint(2, 7))) for _ in range(300)]
+PROSE = "".join(f"{' '.join(random.choices(WORDS, k=8))}.\n" for _ in range(400))
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEQGEN_CACHE", str(tmp_path / "cache"))
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Any:
+    def write(content: str | bytes, name: str = "data.txt") -> str:
+        (tmp_path / name).write_bytes(content if isinstance(content, bytes) else content.encode())
+        return str(tmp_path / name)
+
+    return write
+
+
+def ready(data: Any) -> Any:
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def lanes(data: Text, loader: Loader) -> str:
+    """What the lanes of one epoch hold, joined, padding left out; the windows must be numbered from 0."""
+    batches = list(loader)
+    assert [batch.window for batch in batches] == list(range(len(loader)))
+    rows = zip(*[[x[m] for x, m in zip(batch.x, batch.mask, strict=True)] for batch in batches], strict=True)
+    return data.codec.decode(torch.cat([torch.cat(row) for row in rows]))
+
+
+@pytest.mark.parametrize(("batch_size", "length"), [(1, 50), (7, 13), (50, 50), (64, 5000)])
+def test_lanes_joined_give_the_text_back(file: Any, batch_size: int, length: int) -> None:
+    data = ready(Text(file(PROSE), batch_size=batch_size, length=length, val=0.1, test=0.2))
+    val, test = round(0.1 * len(PROSE)), round(0.2 * len(PROSE))
+    train = len(PROSE) - val - test
+    for _ in range(2):  # every epoch
+        assert lanes(data, data.train_dataloader()) == PROSE[:train]
+    assert lanes(data, data.val_dataloader()) == PROSE[train : train + val]
+    assert lanes(data, data.test_dataloader()) == PROSE[train + val :]
+
+
+def test_a_mask_covers_the_tail_and_nothing_else(file: Any) -> None:
+    data = ready(Text(file(PROSE[:1000]), batch_size=7, length=10, val=13, test=0))
+    batches = list(data.train_dataloader())
+    masks = torch.cat([batch.mask for batch in batches], 1)
+    assert masks.shape == (7, 141)  # 987 symbols in lanes of 141
+    assert masks.sum() == 987
+    assert masks[:6].all()
+    assert [batch.x.shape for batch in batches] == [(7, 10)] * 14 + [(7, 1)]
+    assert len(data.test_dataloader()) == 0
+
+
+def test_held_out_lanes_are_long(file: Any) -> None:
+    data = ready(Text(file(PROSE * 10), batch_size=8, val=0.5))
+    symbols = len(data.parts["val"])
+    assert symbols > 40_000
+    assert next(iter(data.val_dataloader())).x.shape[0] == min(8, symbols // 5000)
+
+
+@pytest.mark.parametrize(
+    ("options", "content", "expected"),
+    [
+        ({}, b"", "is empty, expected text"),
+        ({}, b"tiny text", "leaves nothing to validate on: val is 0.05 of 9 characters"),
+        ({"val": 1}, b"tiny text", "leaves 8 symbols to train on, fewer than 2 for each of batch_size 50"),
+        ({"val": 0}, PROSE, "leaves nothing to validate on"),
+        ({"val": 0.5, "test": 0.6}, PROSE, r"held-out shares \[0.5, 0.6\] leave nothing of \d+ to train on"),
+        ({"val": 10**9}, PROSE, "leave nothing of"),
+        ({"val": -1}, PROSE, "share is -1, expected a fraction below 1 or a whole number"),
+        ({"val": 1.5}, PROSE, "share is 1.5, expected"),
+        ({"test": float("nan")}, PROSE, "share is nan, expected"),
+        ({"test": float("inf")}, PROSE, "share is inf, expected"),
+        ({}, "né".encode("latin-1") * 999, "data.txt is not utf-8: .*0xe9.*; name its encoding with --data.encoding"),
+        ({"encoding": "utf-16"}, PROSE, "data.txt is not utf-16"),
+        ({"encoding": "utf-99"}, PROSE, "encoding is 'utf-99', no text encoding"),
+        ({"encoding": "base64"}, PROSE, "encoding is 'base64', no text encoding"),
+        ({"batch_size": 0}, PROSE, "batch_size is 0 .* expected 1 or more"),
+        ({"length": 0}, PROSE, "length 0, expected 1 or more"),
+    ],
+)
+def test_text_refuses(file: Any, options: dict[str, Any], content: str | bytes, expected: str) -> None:
+    with pytest.raises(DataError, match=expected):
+        ready(Text(file(content), **options))
+
+
+@pytest.mark.parametrize("cls", [Text, Lines])
+def test_what_is_no_file_is_said(tmp_path: Path, cls: Any) -> None:
+    for path, expected in (
+        (tmp_path, "expected a text file"),
+        (tmp_path / "gone", "no file .*gone"),
+        (None, "no data"),
+    ):
+        with pytest.raises(DataError, match=expected):
+            ready(cls(path and str(path)))
+
+
+@pytest.mark.parametrize(
+    ("encoding", "content", "text"),
+    [
+        ("utf-8", b"one\r\ntwo\rthree\n", "one\ntwo\nthree\n"),
+        ("utf-8", b"\xef\xbb\xbfone", "one"),
+        ("utf-8-sig", b"\xef\xbb\xbfone", "one"),
+        ("utf-16", "one\r\nžluť \U0001f40e".encode("utf-16"), "one\nžluť \U0001f40e"),
+        ("utf-16-le", "\ufeffone".encode("utf-16-le"), "one"),
+        ("latin-1", b"na\xefve\x85", "naïve\x85"),
+        ("cp1252", b"\x93na\xefve\x94 \x80", "“naïve” €"),
+        ("utf-8", b"a\0b\x1a\x0c\xe2\x80\xa8c", "a\0b\x1a\x0c\u2028c"),
+        ("utf-8", b"\n\n\nx\n\n", "\n\n\nx\n\n"),
+    ],
+)
+def test_encodings(file: Any, encoding: str, content: bytes, text: str) -> None:
+    data = ready(Text(file(content), batch_size=1, val=1, test=0, encoding=encoding))
+    assert lanes(data, data.train_dataloader()) + lanes(data, data.val_dataloader()) == text
+
+
+def test_only_an_alphabet_is_learnt_from_held_out_text(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[str] = []
+    fit = SentencePiece.fit
+    monkeypatch.setattr(SentencePiece, "fit", lambda self, texts: fit(self, [seen.append(t) or t for t in texts]))
+    path = file(PROSE + "Ž\n")
+    ready(Text(path, codec=SentencePiece(290), batch_size=2, val=20, test=20))
+    assert "".join(seen) == PROSE[: len(PROSE) + 2 - 40]
+    assert ready(Text(path)).codec.alphabet == sorted({*PROSE, "Ž"})
+
+
+MEASURE = """
+import resource, sys
+from itertools import islice
+from seqgen.data.lines import Lines
+from seqgen.data.text import Text
+data = globals()[sys.argv[1]](sys.argv[2])
+data.setup("fit")
+for loader in (data.train_dataloader(), data.val_dataloader()):
+    list(islice(loader, 3))
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+"""
+
+
+def memory(cls: str, path: Path, line: str, count: int) -> int:
+    """The largest resident set, in bytes, of a process that reads a file of `count` different lines."""
+    with path.open("w") as sink:
+        sink.writelines(f"{number:07}{line}\n" for number in range(count))
+    answer = subprocess.run([sys.executable, "-c", MEASURE, cls, str(path)], check=True, capture_output=True, text=True)
+    path.unlink()
+    return int(answer.stdout)
+
+
+def test_memory_does_not_grow_with_a_text(tmp_path: Path) -> None:
+    line = "the quick brown fox jumps over the lazy dog " * 24  # about 1 KiB
+    small = memory("Text", tmp_path / "text", line, 2000)
+    assert memory("Text", tmp_path / "text", line, 100_000) < small + (32 << 20)
+
+
+def test_an_item_takes_little_memory(tmp_path: Path) -> None:
+    small = memory("Lines", tmp_path / "lines", "letters", 20_000)
+    assert memory("Lines", tmp_path / "lines", "letters", 220_000) < small + 200_000 * 150

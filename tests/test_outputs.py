@@ -1,0 +1,215 @@
+"""The laws of every registered output, and `Sampling` against a slow plain oracle."""
+
+import itertools
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from examples import OUTPUTS, classes_of
+from hypothesis import assume, given, reject, settings
+from hypothesis import strategies as st
+from scipy import special
+from torch import Tensor, distributions
+
+from seqgen.output import PLAIN, Output, Sampling
+from seqgen.outputs import Bernoulli, Categorical
+
+INF = math.inf
+EXTREMES = [
+    [0.0, 0.0, 0.0, 0.0, 0.0],
+    [1e4, -1e4, 0.0, 1.0, -1.0],
+    [-INF, 0.0, -INF, -1e4, -INF],
+    [-INF, -INF, -INF, -INF, 3.0],
+    [2.0, 2.0, -INF, 2.0, 1e4],
+    [-1e4, -1e4, -1e4, -1e4 - 1, -INF],
+]
+every_output = pytest.mark.parametrize("make", OUTPUTS.values(), ids=OUTPUTS)
+samplings = [PLAIN, Sampling(0.5), Sampling(0), Sampling(2.0, top_p=0.8), Sampling(top_k=1), Sampling(1.5, 3, 0.9)]
+
+
+def parameters(output: Output, batch: int, scale: float = 3.0, seed: int = 0) -> Tensor:
+    return scale * torch.randn(batch, output.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+def inverse_cdf(probs: np.ndarray, noise: float) -> int:
+    """NumPy's own search; the last possible class where round-off reaches beyond it."""
+    cdf = np.cumsum(probs)
+    return int(min(np.searchsorted(cdf, noise * cdf[-1], side="right"), np.flatnonzero(probs)[-1]))
+
+
+@every_output
+@pytest.mark.parametrize("sampling", samplings, ids=str)
+def test_probabilities_sum_to_one(make: Callable[[], Output], sampling: Sampling) -> None:
+    output = make()
+    for dtype, tolerance in ((torch.float32, 1e-5), (torch.float64, 1e-12)):
+        distribution = output(parameters(output, 20).to(dtype), sampling)
+        support = distribution.enumerate_support(expand=False)
+        total = distribution.log_prob(support).exp().sum(0)
+        torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=tolerance)
+
+
+@every_output
+@pytest.mark.parametrize("sampling", samplings, ids=str)
+def test_draw_is_the_inverse_of_the_cdf(make: Callable[[], Output], sampling: Sampling) -> None:
+    """Inside the classes, on their boundaries, at 0 and just below 1."""
+    output = make()
+    for row in parameters(output, 5):
+        distribution = output(row, sampling)
+        probs = distribution.log_prob(distribution.enumerate_support()).exp().numpy()
+        cdf = output(row, sampling).probs.numpy().cumsum()
+        noise = [0.0, np.nextafter(1, 0), *np.random.default_rng(0).random(50), *cdf[cdf < 1], *np.nextafter(cdf, 0)]
+        drawn = output.draw(row.expand(len(noise), -1), torch.tensor(noise), sampling)
+        expected = [inverse_cdf(distribution.probs.numpy(), one) for one in noise]
+        assert drawn.tolist() == expected
+        assert drawn.dtype == output.dtype
+        assert (probs[drawn] > 0).all()
+
+
+@pytest.mark.parametrize("row", EXTREMES, ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("sampling", [*samplings, Sampling(1e-3), Sampling(1e-40), Sampling(5e-324)], ids=str)
+def test_extremes_never_give_a_class_of_probability_zero(row: list[float], dtype: torch.dtype, sampling: Sampling) -> None:
+    logits = torch.tensor(row, dtype=dtype)
+    noise = torch.tensor([0.0, 1e-300, 0.25, 0.5, 0.999999, math.nextafter(1, 0)], dtype=torch.float64)
+    output = Categorical(5)
+    probs = output(logits, sampling).probs
+    assert probs.isfinite().all()
+    assert (probs[output.draw(logits.expand(6, -1), noise, sampling)] > 0).all()
+
+
+@pytest.mark.parametrize("row", EXTREMES, ids=str)
+def test_log_prob_agrees_with_scipy(row: list[float]) -> None:
+    got = Categorical(5)(torch.tensor(row, dtype=torch.float64)).log_prob(torch.arange(5))
+    expected = special.log_softmax(row)
+    # torch keeps -inf finite where scipy does, to the last bit of float64
+    np.testing.assert_allclose(got.numpy(), expected, rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("logit", [-1e4, -700.0, -1.5, 0.0, 0.3, 40.0, 1e4])
+def test_bernoulli_agrees_with_scipy(logit: float) -> None:
+    got = Bernoulli()(torch.tensor([logit], dtype=torch.float64)).log_prob(torch.arange(2))
+    np.testing.assert_allclose(got.numpy(), special.log_expit([-logit, logit]), rtol=1e-12, atol=1e-15)
+
+
+@every_output
+def test_plain_agrees_with_torch_distributions(make: Callable[[], Output]) -> None:
+    output = make()
+    o, x = parameters(output, 300), torch.arange(300) % classes_of(output)
+    theirs = distributions.Bernoulli(logits=o[:, 0]) if isinstance(output, Bernoulli) else distributions.Categorical(None, o)
+    torch.testing.assert_close(output(o).log_prob(x), theirs.log_prob(x.double()), rtol=1e-12, atol=1e-12)
+    torch.testing.assert_close(output(o).entropy(), theirs.entropy(), rtol=1e-12, atol=1e-12)
+
+
+@every_output
+def test_single_precision_loses_little(make: Callable[[], Output]) -> None:
+    output = make()
+    o, x = parameters(output, 50, scale=10), torch.arange(50) % classes_of(output)
+    assert (output(o.float()).log_prob(x) - output(o).log_prob(x)).abs().max() < 2e-5
+
+
+@every_output
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_temperature_to_zero_is_the_mode(make: Callable[[], Output], dtype: torch.dtype) -> None:
+    """p(mode) grows to 1 while the temperature falls; at 0, and below what the logits can tell, it is exactly 1."""
+    output = make()
+    o = parameters(output, 8).to(dtype)
+    mode = output(o).probs.argmax(-1)
+    held = [output(o, Sampling(t)).probs.gather(-1, mode.unsqueeze(-1)) for t in (3.0, 1.0, 0.3, 0.1, 1e-6, 1e-300, 0)]
+    assert all((hotter <= colder + 1e-6).all() for hotter, colder in itertools.pairwise(held))
+    assert (held[-1] == 1).all()
+    assert (held[-2] == 1).all()
+    for noise in (0.0, 0.5, math.nextafter(1, 0)):
+        drawn = output.draw(o, torch.full((8,), noise, dtype=torch.float64), Sampling(0))
+        assert torch.equal(drawn, mode)
+
+
+@every_output
+def test_project_is_the_product_with_the_embedding(make: Callable[[], Output]) -> None:
+    """A look-up of columns equals the product with a one-hot vector, exactly."""
+    output = make()
+    weight = torch.randn(7, output.width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
+    x = torch.arange(classes_of(output)).repeat(2, 1)
+    assert output.embed(x).shape == (*x.shape, output.width)
+    assert torch.equal(output.project(x, weight), output.embed(x).double() @ weight.T)
+
+
+def slow(logits: list[float], sampling: Sampling) -> list[float]:
+    """The definition, one class at a time."""
+    kept = {k: o for k, o in enumerate(logits) if k not in sampling.exclude}
+    ranked = sorted(kept, key=lambda k: (-kept[k], k))
+    if sampling.temperature == 0:
+        return [float(k == ranked[0]) for k in range(len(logits))]
+    weights = {k: math.exp((kept[k] - kept[ranked[0]]) / sampling.temperature) for k in ranked}
+    chosen, before = [], 0.0
+    for k in ranked[: sampling.top_k or None]:
+        if abs(before - sampling.top_p) < 1e-9:
+            reject()  # round-off decides
+        if chosen and before >= sampling.top_p:
+            break
+        chosen.append(k)
+        before += weights[k] / math.fsum(weights.values())
+    total = math.fsum(weights[k] for k in chosen)
+    return [weights[k] / total if k in chosen else 0.0 for k in range(len(logits))]
+
+
+quarters = st.integers(-20, 20).map(lambda quarter: quarter / 4)  # ties are common
+
+
+@settings(max_examples=400, deadline=None)
+@given(
+    st.lists(st.one_of(quarters, st.floats(-30, 30)), min_size=2, max_size=9),
+    st.one_of(st.just(0.0), st.floats(0.05, 5)),
+    st.integers(0, 10),
+    st.one_of(st.just(1.0), st.floats(1e-6, 1)),
+    st.sets(st.integers(0, 8), max_size=3),
+)
+def test_sampling_equals_the_slow_definition(
+    logits: list[float], temperature: float, top_k: int, top_p: float, exclude: set[int]
+) -> None:
+    banned = tuple(k for k in exclude if k < len(logits))
+    assume(len(banned) < len(logits))
+    sampling = Sampling(temperature, top_k, top_p, banned)
+    got = Categorical(len(logits))(torch.tensor(logits, dtype=torch.float64), sampling).probs
+    np.testing.assert_allclose(got.numpy(), slow(logits, sampling), rtol=1e-9, atol=1e-12)
+    if len(logits) == 2:
+        got = Bernoulli()(torch.tensor([logits[1] - logits[0]], dtype=torch.float64), sampling).probs
+        np.testing.assert_allclose(got.numpy(), slow([0.0, logits[1] - logits[0]], sampling), rtol=1e-9, atol=1e-12)
+
+
+def test_rows_of_a_batch_are_cut_each_for_itself() -> None:
+    o, sampling = parameters(Categorical(6), 12).reshape(3, 4, 6), Sampling(0.8, 4, 0.7, (2,))
+    got = Categorical(6)(o, sampling).probs
+    for row, probs in zip(o.reshape(-1, 6).tolist(), got.reshape(-1, 6).tolist(), strict=True):
+        np.testing.assert_allclose(probs, slow(row, sampling), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("exclude", [(0, 1, 2), (3,), (0, 1, 2, 2)])
+def test_what_cannot_be_excluded_raises(exclude: tuple[int, ...]) -> None:
+    with pytest.raises((ValueError, IndexError)):
+        Categorical(3).draw(torch.zeros(3), torch.tensor(0.5), Sampling(exclude=exclude))
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "error"),
+    [
+        *(("temperature", value, ValueError) for value in (-1, -1e-9, math.nan, INF, -INF)),
+        *(("temperature", value, TypeError) for value in ("1", None, True, [1])),
+        *(("top_k", value, TypeError) for value in (1.0, "1", None, True, math.nan)),
+        ("top_k", -1, ValueError),
+        *(("top_p", value, ValueError) for value in (0, -0.1, 1.0001, math.nan, INF)),
+        *(("top_p", value, TypeError) for value in ("1", None, True)),
+        *(("exclude", value, (TypeError, ValueError)) for value in (3, ("a",), (1.5,), (-1,), (True,))),
+    ],
+)
+def test_sampling_refuses(field: str, value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error):
+        Sampling(**{field: value})
+
+
+@pytest.mark.parametrize("classes", [0, -1, 2.0, "3", True, None])
+def test_categorical_refuses(classes: Any) -> None:
+    with pytest.raises(ValueError, match="classes is"):
+        Categorical(classes)

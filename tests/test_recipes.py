@@ -1,0 +1,28 @@
+"""Every recipe trains: a few steps on small data, through the real command, down to a model that samples."""
+
+from pathlib import Path
+
+import pytest
+import tiny
+
+import seqgen
+
+FOUND = sorted(str(path.relative_to(tiny.RECIPES)) for path in tiny.RECIPES.glob("*/*.yaml"))
+
+
+def test_there_are_recipes() -> None:
+    """An empty list would test nothing."""
+    assert "names/gru.yaml" in FOUND
+
+
+@pytest.mark.parametrize("recipe", FOUND)
+def test_recipe_trains(recipe: str, tmp_path: Path) -> None:
+    """With trainer.yaml before it, as its README says."""
+    configs = ["trainer.yaml", recipe]
+    arguments = [f"--config={config}" for config in configs]
+    tiny.run(tiny.SEQGEN, "fit", *arguments, "--run=run", *tiny.quick(configs, tmp_path), cwd=tmp_path)
+    pipeline = seqgen.load(tmp_path / "run")
+    text = pipeline.sample(length=20, seed=0)[0]
+    assert isinstance(text, str)
+    assert pipeline.provenance["step"] in (1, 2)
+    assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") > 1
