@@ -20,7 +20,7 @@ import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.checkpoint import write_atomically
 from seqgen.data.module import DataModule
-from seqgen.run import LAST, Events, Progress, RunFolder, SafeCheckpointIO
+from seqgen.run import LAST, Events, Progress, RunFolder, SafeCheckpointIO, Stopped
 from seqgen.training import Training
 
 
@@ -74,8 +74,11 @@ def _fit(cli: Fit, folder: Path) -> int:
     folder.mkdir(parents=True, exist_ok=True)
     config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=True)
     write_atomically(folder / "config.yaml", config.encode())
-    trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
-    if watch.signal is not None:
+    try:
+        trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
+    except SystemExit:  # which is what Lightning makes of Ctrl-C
+        raise KeyboardInterrupt from None
+    except Stopped:
         where = f"stopped at step {trainer.global_step}"
         print(f"{where}; go on with: seqgen fit --run {folder} --resume", file=sys.stderr)
         return 130

@@ -27,11 +27,15 @@ LAST = Path("checkpoints") / "last.ckpt"
 COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_nats", "train_bits", "val_nats", "val_bits")
 
 
+class Stopped(Exception):
+    """A signal has stopped a run, which is saved."""
+
+
 class RunFolder(Callback):
     """Writes, at every validation, a row of metrics.csv, a file of samples and, if it is the best yet, model/.
 
-    Ctrl-C (or SIGTERM) lets the current step finish, saves `checkpoints/last.ckpt` and, if there is none yet, model/;
-    a second one stops at once. `seconds` counts training alone, over all resumptions.
+    Ctrl-C (or SIGTERM) lets the current step finish, saves `checkpoints/last.ckpt` and, if there is none yet, model/,
+    and raises Stopped; a second one stops at once. `seconds` counts training alone, over all resumptions.
     """
 
     def __init__(self, folder: Path, samples: int = 10, length: int = 400) -> None:
@@ -43,6 +47,7 @@ class RunFolder(Callback):
         self.seconds = 0.0
         self.clock: float | None = None
         self.signal: int | None = None
+        self.saved = False  # since the signal
         self.handlers: dict[int, Any] = {}
         self.train = (0.0, 0)  # nats since the last validation, steps
 
@@ -88,13 +93,17 @@ class RunFolder(Callback):
     ) -> None:
         """Sum the loss; save at the last step and on a signal, while weights and the data's place belong together."""
         self.train = (self.train[0] + float(trainer.callback_metrics["nats"]), self.train[1] + 1)
-        if trainer.global_step == trainer.max_steps or (self.signal is not None and not trainer.should_stop):
+        if trainer.global_step == trainer.max_steps or self.signal is not None:
             trainer.save_checkpoint(self.folder / LAST)
-        if self.signal is not None and not trainer.should_stop:
-            self._pause()
+        if self.signal is not None:
+            self.saved = True
             if not (self.folder / "model").exists():
                 self._export(trainer, _training(module), None)
-            trainer.should_stop = True
+
+    def on_train_batch_start(self, trainer: Trainer, module: LightningModule, batch: Any, batch_idx: int) -> None:
+        """Stop, if the last step was saved for it; a validation that was due behind that step is over by now."""
+        if self.saved:
+            raise Stopped
 
     def on_validation_start(self, trainer: Trainer, module: LightningModule) -> None:
         """Stop the clock."""

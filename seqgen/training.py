@@ -131,8 +131,9 @@ class Training(LightningModule):
         self.log_dict({"nats": value, "bits": value / math.log(2)}, prog_bar=True, batch_size=1)
         return loss if loss.requires_grad else None
 
-    def on_train_batch_end(self, outputs: Any, batch: Batch, batch_idx: int) -> None:
-        """Let the average follow."""
+    def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
+        """Let the average follow, before anybody saves the step."""
+        super().optimizer_step(*args, **kwargs)
         if self.average is not None:
             assert self.model is not None
             self.average.update_parameters(self.model)

@@ -189,7 +189,7 @@ def test_a_bad_row_is_named_with_file_and_line(file: Any, row: str, expected: st
         ("\n\n", {}, "holds no items"),
         ("Ann\nAnn\n", {}, "leaves nothing to validate on: val is 0.05 of 1"),
         ("Ann\nEve\nBob\n", {"val": 1}, "leaves 2 items to train on, fewer than batch_size 128"),
-        (f"name\n{'x' * 200_000}\n", {"column": "name"}, "a.csv, line 2: field larger than field limit"),
+        (f"name\n{'x' * 200_000}\n", {"column": "name"}, "a.csv, line 1: field larger than field limit"),
         ("Ann\n", {"labels": ["sex"]}, "name the texts' column too"),
         ("Ann\n", {"batch_size": 0}, "batch_size is 0, expected 1 or more"),
         ("Ann\n", {"val": float("nan")}, "share is nan"),

@@ -9,7 +9,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-import tiny
+import small
 
 ROOT = Path(__file__).parent.parent
 
@@ -20,7 +20,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("wheel")
     left_out = shutil.ignore_patterns(".*", "runs", "build", "dist", "*.egg-info", "__pycache__")
     shutil.copytree(ROOT, folder / "source", ignore=left_out)
-    tiny.run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, "source", cwd=folder)
+    small.run(sys.executable, "-m", "build", "--no-isolation", "--wheel", "--outdir", folder, "source", cwd=folder)
     (built,) = folder.glob("*.whl")
     return built
 
@@ -29,7 +29,7 @@ def test_contents(wheel: Path) -> None:
     """All modules and all recipes, and nothing else."""
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen").rglob("*.py")} | {"seqgen/py.typed"}
     for suffix in ("py", "yaml"):
-        expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in tiny.RECIPES.rglob(f"*.{suffix}")}
+        expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in small.RECIPES.rglob(f"*.{suffix}")}
     with zipfile.ZipFile(wheel) as archive:
         found = {name for name in archive.namelist() if ".dist-info/" not in name}
     assert found == expected
@@ -42,7 +42,7 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     venv.create(folder, with_pip=False, symlinks=True)
     python = folder / "bin" / "python"
     pip = [sys.executable, "-m", "pip", "--python", python, "install", "--quiet", "--disable-pip-version-check"]
-    tiny.run(*pip, "--no-deps", "--no-index", wheel, cwd=folder)
+    small.run(*pip, "--no-deps", "--no-index", wheel, cwd=folder)
     # The packages of the running environment, but not its own install of seqgen: a path that a .pth file adds has its
     # own .pth files left unread, and comes last.
     (own,) = folder.glob("lib/python*/site-packages")
@@ -58,7 +58,7 @@ def test_installed(installed: Path, tmp_path: Path) -> None:
     home.mkdir()
 
     def run(command: str, *arguments: object) -> str:
-        return tiny.run(installed / command, *arguments, cwd=home, env=env)
+        return small.run(installed / command, *arguments, cwd=home, env=env)
 
     where = "import seqgen, seqgen_recipes.names; print(seqgen.__file__, seqgen_recipes.names.__file__)"
     for path in run("python", "-c", where).split():
@@ -66,6 +66,6 @@ def test_installed(installed: Path, tmp_path: Path) -> None:
     assert "fit" in run("seqgen", "--help")
     configs = ["trainer.yaml", "names/gru.yaml"]
     arguments = [f"--config={config}" for config in configs]
-    run("seqgen", "fit", *arguments, *tiny.quick(configs, tmp_path))
+    run("seqgen", "fit", *arguments, *small.quick(configs, tmp_path))
     assert len(run("seqgen", "sample", "runs/names", "-n", 3, "--length", 9, "--seed", 1).splitlines()) == 3
     assert "nats" in run("seqgen", "score", "runs/names", "Amin")

@@ -1,10 +1,11 @@
 """Every command and every snippet of every README runs.
 
 Blocks run from top to bottom in one folder, which holds `my.txt` and what scripts/demo leaves behind. A `seqgen fit`
-gets two steps and small data in place of its own, a `scripts/benchmark` its shortest turns; the commands of NOT_HERE
-are run elsewhere; whatever is none of this fails.
+gets two steps and, unless it names a file, small data in place of its own; what is in SHORTER gets the arguments that
+stand there; the commands of NOT_HERE are run elsewhere; whatever is none of this fails.
 """
 
+import itertools
 import os
 import re
 import shlex
@@ -12,7 +13,7 @@ import sys
 from pathlib import Path
 
 import pytest
-import tiny
+import small
 
 ROOT = Path(__file__).parent.parent
 READMES = sorted([ROOT / "README.md", *(ROOT / "recipes").rglob("README.md")])
@@ -24,6 +25,11 @@ NOT_HERE = {
     "cd": "where the commands are run from is the test's choice",
     "source .venv/bin/activate": "the tests run in an environment already",
     "pip install": "test_package installs the wheel",
+}
+SHORTER = {
+    "scripts/benchmark": ["--rounds=1", "--seconds=0"],
+    "python -m seqgen_recipes.wikipedia.brackets": ["--texts=2", "--length=50", "--path=my.txt"],
+    "seqgen": [],
 }
 SHOWN_ONLY = ("text", "yaml")
 
@@ -43,14 +49,14 @@ def commands(block: str) -> list[str]:
 def test_readme(readme: Path, tmp_path: Path) -> None:
     """All blocks, in order."""
     found = blocks(readme)
-    if any("runs/names" in text for _, text in found):
+    if any("scripts/demo" in text for _, text in found):
         configs = ["trainer.yaml", "names/gru.yaml"]
         arguments = [f"--config={config}" for config in configs]
-        tiny.run(tiny.SEQGEN, "fit", *arguments, *_quick(configs, tmp_path), cwd=tmp_path)
-    tiny.write({"class_path": "Text"}, tmp_path).rename(tmp_path / "my.txt")
+        small.run(small.SEQGEN, "fit", *arguments, *_quick(configs, tmp_path), cwd=tmp_path)
+    small.write({"class_path": "Text"}, tmp_path).rename(tmp_path / "my.txt")
     for language, text in found:
         if language == "python":
-            tiny.run(sys.executable, "-c", text, cwd=tmp_path)
+            small.run(sys.executable, "-c", text, cwd=tmp_path)
         elif language in ("bash", "sh"):
             for command in commands(text):
                 _run(command, tmp_path)
@@ -59,33 +65,33 @@ def test_readme(readme: Path, tmp_path: Path) -> None:
 
 
 def _run(command: str, folder: Path) -> None:
-    words = shlex.split(command, comments=True)
-    if any(f"{' '.join(words)} ".startswith(f"{known} ") for known in NOT_HERE):
+    command = command.partition(" #")[0].rstrip()
+    if any(_begins(command, known) for known in NOT_HERE):
         return
-    if words[0] == "scripts/benchmark":
-        words = [sys.executable, str(ROOT / words[0]), *words[1:], "--rounds=1", "--seconds=0"]
-        command = shlex.join(words)
-    elif words[:2] == ["seqgen", "fit"]:
-        command = f"{command.partition(' #')[0]} {shlex.join(_tiny_fit(words, folder))}"
-    else:
-        assert words[0] == "seqgen", f"the command {command!r} is not covered"
-    path = os.pathsep.join([str(tiny.SEQGEN.parent), os.environ["PATH"]])
-    tiny.run("bash", "-o", "pipefail", "-c", command, cwd=folder, env={**os.environ, "PATH": path})
+    more = [arguments for known, arguments in SHORTER.items() if _begins(command, known)]
+    assert more, f"the command {command!r} is not covered"
+    if _begins(command, "seqgen fit"):
+        more = [_shorter_fit(shlex.split(command), folder)]
+    path = os.pathsep.join([str(small.SEQGEN.parent), os.environ["PATH"]])
+    command = f"{command.replace('scripts/', f'{ROOT}/scripts/')} {shlex.join(more[0])}"
+    small.run("bash", "-o", "pipefail", "-c", command, cwd=folder, env={**os.environ, "PATH": path})
 
 
-def _tiny_fit(words: list[str], folder: Path) -> list[str]:
+def _begins(command: str, known: str) -> bool:
+    return f"{command} ".startswith(f"{known} ")
+
+
+def _shorter_fit(words: list[str], folder: Path) -> list[str]:
     if "--help" in words or "--resume" in words:
         return []
-    given = [word for option, word in zip(words, words[1:], strict=False) if option == "--config"]
-    run = words[words.index("--run") + 1] if "--run" in words else "runs/names"
-    taken = ["--run=runs/again"] if (folder / run / "config.yaml").exists() else []
-    return [*taken, *(tiny.QUICK if "--data.path" in words else _quick(given, folder))]
+    configs = [word for option, word in itertools.pairwise(words) if option == "--config"]
+    return small.QUICK if "--data.path" in words else _quick(configs, folder)
 
 
 def _quick(configs: list[str], folder: Path) -> list[str]:
-    small = folder / "tiny"
-    small.mkdir(exist_ok=True)
-    return tiny.quick(configs, small)
+    data = folder / "data"
+    data.mkdir(exist_ok=True)
+    return small.quick(configs, data)
 
 
 def test_a_command_that_is_not_covered_fails(tmp_path: Path) -> None:

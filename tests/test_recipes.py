@@ -3,11 +3,11 @@
 from pathlib import Path
 
 import pytest
-import tiny
+import small
 
 import seqgen
 
-FOUND = sorted(str(path.relative_to(tiny.RECIPES)) for path in tiny.RECIPES.glob("*/*.yaml"))
+FOUND = sorted(str(path.relative_to(small.RECIPES)) for path in small.RECIPES.glob("*/*.yaml"))
 
 
 def test_there_are_recipes() -> None:
@@ -20,7 +20,7 @@ def test_recipe_trains(recipe: str, tmp_path: Path) -> None:
     """With trainer.yaml before it, as its README says."""
     configs = ["trainer.yaml", recipe]
     arguments = [f"--config={config}" for config in configs]
-    tiny.run(tiny.SEQGEN, "fit", *arguments, "--run=run", *tiny.quick(configs, tmp_path), cwd=tmp_path)
+    small.run(small.SEQGEN, "fit", *arguments, "--run=run", *small.quick(configs, tmp_path), cwd=tmp_path)
     pipeline = seqgen.load(tmp_path / "run")
     text = pipeline.sample(length=20, seed=0)[0]
     assert isinstance(text, str)

@@ -1,55 +1,66 @@
-"""Small data for any recipe, and the switches that make its training a matter of seconds."""
+"""Tiny trainings, for the tests of training, of the run folder and of the command line."""
 
+import csv
+import json
 import random
-import subprocess
-import sys
-from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
+import torch
+from torch.utils import _pytree as pytree
 
-RECIPES = Path(__file__).parent.parent / "recipes"
-SEQGEN = Path(sys.executable).with_name("seqgen")
-QUICK = ["--trainer.max_steps=2", "--trainer.val_check_interval=1", "--trainer.accelerator=cpu"]
+from seqgen import fit
+from seqgen.run import LAST, SafeCheckpointIO
+
+TRAINER = Path(__file__).parent.parent / "recipes" / "trainer.yaml"
+
+random.seed(0)
+WORDS = sorted({"".join(random.choices("abcdefgh", k=random.randint(2, 7))) for _ in range(130)})
+PROSE = "".join(f"{' '.join(random.choices(WORDS, k=6))}.\n" for _ in range(20))  # about 700 characters
+TABLE = "name\tsex\tcount\n" + "".join(f"{word}\t{'FM'[len(word) % 2]}\t{len(word) / 2}\n" for word in WORDS)
 
 
-def run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> str:
-    """What a command prints on standard output; an error that shows all of it when the command fails."""
-    words = [str(word) for word in command]
-    done = subprocess.run(
-        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=300
+def settings(folder: Path, kind: str, **model: Any) -> dict[str, Any]:
+    """A training on "text", "names" or a "table", 10 to 15 steps an epoch; its data is written into `folder`."""
+    content = {"text": PROSE, "names": "\n".join(WORDS), "table": TABLE}[kind]
+    path = folder / f"{kind}.txt"
+    path.write_text(content)
+    data: dict[str, Any] = {"path": str(path), "val": 60, "test": 40, "batch_size": 3, "length": 20}
+    rnn: dict[str, Any] = {"cell": "gru", "hidden": 12, "layers": 2, "dropout": 0.3}
+    if kind != "text":
+        data = {"path": str(path), "val": 12, "test": 8, "batch_size": 9}
+    if kind == "table":
+        data |= {"column": "name", "labels": ["sex"], "weight": "count"}
+        rnn |= {"cell": "lstm", "layers": 1, "label_dropout": 0.4}
+    return {
+        "model": {"model": {"class_path": "RNN", "init_args": rnn}, "lr": 0.03, "warmup": 2, **model},
+        "data": {"class_path": "Text" if kind == "text" else "Lines", "init_args": data},
+        "trainer": {"accelerator": "cpu", "max_steps": 24, "val_check_interval": 6},
+    }
+
+
+def train(run: Path, config: dict[str, Any], *arguments: str) -> int:
+    """`seqgen fit` with this configuration on top of the recipes' trainer.yaml; the exit status."""
+    path = run.with_suffix(".yaml")
+    path.write_text(json.dumps(config))
+    return fit.main(["--config", str(TRAINER), "--config", str(path), "--run", str(run), *arguments])
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    """metrics.csv without the time."""
+    with (run / "metrics.csv").open(newline="") as file:
+        return [{name: value for name, value in row.items() if name != "seconds"} for row in csv.DictReader(file)]
+
+
+def last(run: Path) -> dict[str, Any]:
+    """The last training checkpoint."""
+    return SafeCheckpointIO().load_checkpoint(run / LAST)
+
+
+def same(one: Any, other: Any) -> bool:
+    """Whether two trees hold the same tensors, bit by bit, and the same values."""
+    leaves, shape = pytree.tree_flatten(one)
+    others, other_shape = pytree.tree_flatten(other)
+    return shape == other_shape and all(
+        torch.equal(a, b) if isinstance(a, torch.Tensor) else a == b for a, b in zip(leaves, others, strict=True)
     )
-    assert done.returncode == 0, f"{words} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
-    return done.stdout
-
-
-def quick(configs: Sequence[str], folder: Path) -> list[str]:
-    """Arguments for `seqgen fit` that train for two steps on small data of the kind that the configs want."""
-    return [*QUICK, f"--data.path={write(_data(configs), folder)}"]
-
-
-def write(data: dict[str, Any], folder: Path) -> Path:
-    """A file that suits a data module's description: a table with its columns, lines, or one long text."""
-    arguments = data.get("init_args", {})
-    words = random.Random(0)
-    names = [
-        "".join(words.choices("aeiou", k=1) + words.choices("bdklmnrst", k=words.randint(2, 6))) for _ in range(400)
-    ]
-    columns = [arguments.get("column"), *(arguments.get("labels") or []), arguments.get("weight")]
-    if header := [column for column in columns if column]:
-        path = folder / "tiny.tsv"
-        rows = [header, *([name.capitalize(), *words.choices("12", k=len(header) - 1)] for name in names)]
-        path.write_text("".join("\t".join(row) + "\n" for row in rows), encoding="utf-8")
-        return path
-    path = folder / "tiny.txt"
-    lines = names if data["class_path"].rpartition(".")[2] == "Lines" else [" ".join(names)] * 8
-    path.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return path
-
-
-def _data(configs: Sequence[str]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for config in configs:
-        found = yaml.safe_load((RECIPES / config.removeprefix("recipes/")).read_text()).get("data", found)
-    return found

@@ -1,0 +1,52 @@
+"""Does a model close the links that it opens? The share of balanced `[[ ]]` in its samples, and in its corpus.
+
+python -m seqgen_recipes.wikipedia.brackets runs/wikipedia
+"""
+
+import argparse
+import re
+from itertools import islice
+from pathlib import Path
+
+import seqgen
+from seqgen.data.corpus import read
+from seqgen_recipes.wikipedia.prepare import WikiMarkup
+
+
+def balance(texts: list[str]) -> tuple[int, int]:
+    """How many of all `[[` and `]]` belong to a pair, and how many there are. Pairs may nest; none spans two texts."""
+    paired = found = 0
+    for text in texts:
+        opened = 0
+        for mark in re.findall(r"\[\[|\]\]", text):
+            found += 1
+            if mark == "[[":
+                opened += 1
+            elif opened:
+                opened -= 1
+                paired += 2
+    return paired, found
+
+
+def main() -> None:
+    """Print both shares, for texts of the same length."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("run", help="a run folder")
+    parser.add_argument("--texts", type=int, default=20, help="how many (default: %(default)s)")
+    parser.add_argument("--length", type=int, default=5000, help="characters in each (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--path", default=None, help="the corpus, when it is not the recipe's own")
+    options = parser.parse_args()
+    pipeline = seqgen.load(options.run)
+    sampled = pipeline.sample(options.texts, length=options.length, temperature=options.temperature, seed=options.seed)
+    whole = "".join(islice(read(Path(options.path or WikiMarkup().prepare())), 10))
+    corpus = [whole[first : first + options.length] for first in range(0, len(whole), options.length)]
+    for name, texts in (("samples", sampled), ("corpus", corpus)):
+        paired, found = balance(texts)
+        share = f"{paired / found:.1%}" if found else "no"
+        print(f"{name}: {share} of {found} brackets are balanced, in {sum(map(len, texts))} characters")
+
+
+if __name__ == "__main__":
+    main()

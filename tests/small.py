@@ -1,0 +1,66 @@
+"""Small data for any recipe, and the switches that make its training a matter of seconds."""
+
+import random
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+RECIPES = Path(__file__).parent.parent / "recipes"
+SEQGEN = Path(sys.executable).with_name("seqgen")
+QUICK = [
+    "--trainer.max_steps=2",
+    "--trainer.val_check_interval=1",
+    "--trainer.accelerator=cpu",
+    "--data.batch_size=16",
+]
+EVERY = "".join(map(chr, range(32, 127)))  # so that any README's text is in the alphabet
+
+
+def run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> str:
+    """What a command prints on standard output; an error that shows all of it when the command fails."""
+    words = [str(word) for word in command]
+    done = subprocess.run(
+        words, cwd=cwd, env=env, stdin=subprocess.DEVNULL, capture_output=True, encoding="utf-8", timeout=300
+    )
+    assert done.returncode == 0, f"{words} gave {done.returncode}\n{done.stdout}\n{done.stderr}"
+    return done.stdout
+
+
+def quick(configs: Sequence[str], folder: Path) -> list[str]:
+    """Arguments for `seqgen fit` that train for two steps on small data of the kind that the configs want."""
+    data = _data(configs)
+    codec = data["init_args"].get("codec", {})
+    pieces = ["--data.codec.init_args.vocabulary=400"] if codec.get("class_path") == "SentencePiece" else []
+    return [*QUICK, *pieces, f"--data.path={write(data, folder)}"]
+
+
+def write(data: dict[str, Any], folder: Path) -> Path:
+    """A file that suits a data module's description: a table with its columns, lines, or one long text."""
+    arguments = data.get("init_args", {})
+    letters = random.Random(0)
+    names = ["".join(letters.choices("aeioumnrst", k=letters.randint(2, 9))).capitalize() for _ in range(400)]
+    names.append(EVERY)
+    if column := arguments.get("column"):
+        labels = arguments.get("labels") or []
+        header = [column, *labels, "count"]  # F and M are classes that READMEs ask for
+        rows = [header, *([name, *(letters.choice("FM") for _ in labels), letters.choice("123")] for name in names)]
+        return _written(folder / "tiny.tsv", "".join("\t".join(row) + "\n" for row in rows))
+    if data["class_path"].rpartition(".")[2] == "Lines":
+        return _written(folder / "tiny.txt", "\n".join(names) + "\n")
+    return _written(folder / "tiny.txt", 8 * (" ".join(names) + "\n"))
+
+
+def _written(path: Path, text: str) -> Path:
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def _data(configs: Sequence[str]) -> dict[str, Any]:
+    found: dict[str, Any] = {}
+    for config in configs:
+        found = yaml.safe_load((RECIPES / config.removeprefix("recipes/")).read_text()).get("data", found)
+    return found

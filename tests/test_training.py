@@ -1,0 +1,244 @@
+"""Training: a resumed run is the run that was never interrupted; what is reported is the mean over all symbols."""
+
+import json
+import math
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import safetensors.torch
+import torch
+from tiny import WORDS, last, rows, same, settings, train
+
+import seqgen
+from seqgen import fit
+from seqgen.data.lines import Lines
+from seqgen.data.text import Text
+from seqgen.run import RunFolder
+from seqgen.training import Training
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10))
+        yield
+
+
+@pytest.fixture(scope="module")
+def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """The run of some settings, trained once."""
+    known: dict[str, Path] = {}
+
+    def run(kind: str, **model: Any) -> Path:
+        key = repr((kind, model))
+        if key not in known:
+            folder = tmp_path_factory.mktemp("never_interrupted")
+            assert train(folder / "run", settings(folder, kind, **model)) == 0
+            known[key] = folder / "run"
+        return known[key]
+
+    return run
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    return safetensors.torch.load_file(run / "model" / "model.safetensors")
+
+
+def provenance(run: Path) -> dict[str, Any]:
+    return json.loads((run / "model" / "config.json").read_text())["provenance"]
+
+
+def interrupt(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Ctrl-C while that step is taken."""
+    training_step = Training.training_step
+
+    def interrupted(self: Training, batch: Any, batch_idx: int) -> Any:
+        if self.global_step + 1 == step:
+            signal.raise_signal(signal.SIGINT)
+        return training_step(self, batch, batch_idx)
+
+    patch.setattr(Training, "training_step", interrupted)
+
+
+def check_same_run(resumed: Path, expected: Path) -> None:
+    """Weights, average, optimizer, schedule and carried state bit by bit; the best model; the rows of metrics.csv."""
+    one, other = last(resumed), last(expected)
+    for what in ("global_step", "epoch", "state_dict", "optimizer_states", "lr_schedulers", "carry"):
+        assert same(one[what], other[what]), what
+    assert same(weights(resumed), weights(expected))
+    steps = [row["step"] for row in rows(expected)]
+    assert steps == ["6", "12", "18", "24"]
+    assert [row for row in rows(resumed) if row["step"] in steps] == rows(expected)
+
+
+KINDS = [("text", {"ema": 0.9}), ("table", {"ema": 0.8}), ("text", {})]
+
+
+@pytest.mark.parametrize(("kind", "model"), KINDS, ids=["text-ema", "table-ema", "text"])
+@pytest.mark.parametrize("step", [3, 12, 10])  # before any validation, together with one, at the end of an epoch
+def test_after_ctrl_c_a_resumed_run_is_the_same(
+    tmp_path: Path, never_interrupted: Callable[..., Path], kind: str, model: dict[str, Any], step: int
+) -> None:
+    run, config = tmp_path / "run", settings(tmp_path, kind, **model)
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, step)
+        assert train(run, config) == 130
+    assert last(run)["global_step"] == step
+    assert len(seqgen.load(run).sample(3, length=5, seed=1)) == 3
+    assert fit.main(["--run", str(run), "--resume"]) == 0
+    check_same_run(run, never_interrupted(kind, **model))
+
+
+@pytest.mark.parametrize(("kind", "model"), KINDS[:2], ids=["text", "table"])
+@pytest.mark.parametrize("step", [9, 18])
+def test_after_its_last_step_a_run_can_be_made_longer(
+    tmp_path: Path, never_interrupted: Callable[..., Path], kind: str, model: dict[str, Any], step: int
+) -> None:
+    constant = {**model, "final_lr": 1.0}  # a schedule that does not depend on how many steps there will be
+    run, config = tmp_path / "run", settings(tmp_path, kind, **constant)
+    assert train(run, config, "--trainer.max_steps", str(step)) == 0
+    assert last(run)["global_step"] == step
+    assert fit.main([f"--run={run}", "--resume", "--trainer.max_steps=24"]) == 0
+    check_same_run(run, never_interrupted(kind, **constant))
+
+
+def test_a_run_may_be_interrupted_again_and_again(tmp_path: Path, never_interrupted: Callable[..., Path]) -> None:
+    run, config = tmp_path / "run", settings(tmp_path, "text", ema=0.9)
+    for step in (1, 2, 11, 23):
+        with pytest.MonkeyPatch.context() as patch:
+            interrupt(patch, step)
+            assert (fit.main(["--run", str(run), "--resume"]) if run.exists() else train(run, config)) == 130
+    assert fit.main(["--run", str(run), "--resume"]) == 0
+    check_same_run(run, never_interrupted("text", ema=0.9))
+
+
+def test_the_same_seed_trains_the_same_model(tmp_path: Path, never_interrupted: Callable[..., Path]) -> None:
+    expected = never_interrupted("table", ema=0.8)
+    torch.manual_seed(123)
+    assert train(tmp_path / "again", settings(tmp_path, "table", ema=0.8)) == 0
+    check_same_run(tmp_path / "again", expected)
+    assert train(tmp_path / "other", settings(tmp_path, "table", ema=0.8), "--seed_everything", "7") == 0
+    assert not same(weights(tmp_path / "other"), weights(expected))
+    assert [provenance(run)["seed"] for run in (expected, tmp_path / "other")] == [1, 7]
+
+
+# -- what is reported
+
+
+@pytest.mark.parametrize("kind", ["text", "names", "table"])
+def test_val_nats_is_the_mean_over_symbols(tmp_path: Path, kind: str) -> None:
+    config = settings(tmp_path, kind)
+    config["trainer"] |= {"max_steps": 2, "val_check_interval": 2}
+    assert train(tmp_path / "run", config) == 0
+    nats = symbols = 0.0
+    pipeline = seqgen.load(tmp_path / "run")
+    data: Any = {"text": Text, "names": Lines, "table": Lines}[kind](**config["data"]["init_args"])
+    data.setup("fit")
+    if kind == "text":
+        total = pipeline.score(data.codec.decode(torch.from_numpy(data.parts["val"].astype(int)))).total
+        assert total.symbols == 60
+        nats, symbols = total.nats, total.symbols
+    else:
+        items = list(data._items())
+        for item in (items[place] for place in data.parts["val"]):
+            total = pipeline.score(item.text, label=item.labels[0] if item.labels else None).total
+            nats, symbols = nats + item.weight * total.nats, symbols + item.weight * total.symbols
+    assert provenance(tmp_path / "run")["val_nats"] == pytest.approx(nats / symbols, rel=1e-5)
+    assert float(rows(tmp_path / "run")[0]["val_nats"]) == pytest.approx(nats / symbols, abs=1e-5)
+    assert provenance(tmp_path / "run")["val_bits"] == pytest.approx(nats / symbols / math.log(2), rel=1e-5)
+
+
+def test_the_loss_is_a_weighted_mean(tmp_path: Path) -> None:
+    path = tmp_path / "table.tsv"
+    path.write_text("w\tn\n" + "".join(f"{word}\t{1 + len(word)}\n" for word in WORDS))
+    losses = []
+    for weight in (None, "n"):
+        config = settings(tmp_path, "names")
+        config["model"]["model"]["init_args"]["dropout"] = 0.0
+        config["data"]["init_args"] |= {"path": str(path), "column": "w", "weight": weight}
+        config["trainer"] |= {"max_steps": 1, "val_check_interval": 1}
+        run = tmp_path / f"weighted-{weight}"
+        assert train(run, config, "--model.lr", "1e-12") == 0
+        data: Any = Lines(**config["data"]["init_args"])
+        data.setup("fit")
+        first = next(iter(data.train_dataloader()))
+        with torch.no_grad():  # after a step of 1e-12 the model is still the first one
+            nats = -(seqgen.load(run).model.log_prob(first.x) * first.mask).sum(1)
+        by = torch.ones(9) if weight is None else first.mask.sum(1).float()  # the length with its end is the weight
+        losses.append(float(rows(run)[0]["train_nats"]))
+        assert losses[-1] == pytest.approx(float((by * nats).sum() / (by * first.mask.sum(1)).sum()), abs=2e-5)
+    assert abs(losses[0] - losses[1]) > 1e-4
+
+
+def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
+    config = settings(tmp_path, "names", ema=0.9)
+    config["trainer"] |= {"max_steps": 8, "val_check_interval": 8}
+    assert train(tmp_path / "run", config) == 0
+    state = last(tmp_path / "run")["state_dict"]
+    kept = weights(tmp_path / "run")
+    average = {name.removeprefix("average.module."): value for name, value in state.items() if ".module." in name}
+    raw = {name.removeprefix("model."): value for name, value in state.items() if name.startswith("model.")}
+    assert int(state["average.n_averaged"]) == 8
+    assert same(average, kept)
+    assert kept.keys() == raw.keys()
+    assert not any(torch.equal(kept[name], raw[name]) for name in kept if "weight" in name)
+
+
+def test_the_best_model_is_kept_and_early_stopping_stops(tmp_path: Path) -> None:
+    config = settings(tmp_path, "names", lr=0.3)
+    config["data"]["init_args"]["val"] = 80  # little to train on, so it soon gets worse
+    stopping = {"class_path": "lightning.pytorch.callbacks.EarlyStopping"}
+    config["trainer"] |= {"max_steps": 200, "val_check_interval": 4}
+    config["trainer"]["callbacks"] = [{**stopping, "init_args": {"monitor": "val_nats", "patience": 3}}]
+    assert train(tmp_path / "run", config) == 0
+    scores = [(float(row["val_nats"]), int(row["step"])) for row in rows(tmp_path / "run")]
+    best = scores.index(min(scores))
+    assert len(scores) == best + 4 < 50
+    kept = provenance(tmp_path / "run")
+    assert (pytest.approx(kept["val_nats"], abs=1e-5), kept["step"]) == scores[best]
+
+
+def test_an_ngram_is_counted_in_one_epoch(tmp_path: Path) -> None:
+    config = settings(tmp_path, "names")
+    config["model"]["model"] = {"class_path": "NGram", "init_args": {"order": 2}}
+    config["data"]["init_args"]["batch_size"] = 10  # 130 - 20 items in 11 batches: nothing is left over
+    config["trainer"] |= {"max_steps": -1, "max_epochs": 1, "check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+    assert train(tmp_path / "run", config) == 0
+    data = Lines(**config["data"]["init_args"])
+    data.setup("fit")
+    items = [item.text for item in data._items()]
+    training, held_out = ([items[place] for place in data.parts[part]] for part in ("train", "val"))
+    assert len(training) % 10 == 0
+    nats = symbols = 0.0
+    for item in held_out:
+        for history, symbol in zip("^" + item, item + "$", strict=True):
+            nats, symbols = nats - math.log(witten_bell(training, history, symbol, data.symbols_known)), symbols + 1
+    assert provenance(tmp_path / "run")["val_nats"] == pytest.approx(nats / symbols, rel=1e-9)
+
+
+def witten_bell(training: list[str], history: str, symbol: str, classes: int) -> float:
+    """p(symbol | history) of a bigram by the formula, straight from the texts."""
+    p = 1 / classes
+    pairs = [pair for item in training for pair in zip("^" + item, item + "$", strict=True)]
+    for followers in ([b for _, b in pairs], [b for a, b in pairs if a == history]):
+        kinds = len(set(followers))
+        p = (followers.count(symbol) + kinds * p) / (len(followers) + kinds) if followers else p
+    return p
+
+
+# -- what is refused
+
+
+def test_a_loss_that_is_no_number_ends_it(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"^the loss is (nan|inf) at step \d+; try a lower --model.lr than 1e\+35$"):
+        train(tmp_path / "run", settings(tmp_path, "text", lr=1e35))
+
+
+@pytest.mark.parametrize("change", [{"lr": 0.0}, {"lr": -1.0}, {"lr": math.inf}, {"ema": 1.0}, {"ema": -0.1}])
+def test_bad_settings_are_refused(change: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected a positive lr and an ema from 0 to below 1"):
+        Training(lambda output, labels: None, **change)  # type: ignore[arg-type, return-value]
