@@ -29,8 +29,8 @@ def write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
     folder = folder.absolute()
     folder.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
-    temporary.chmod(0o755)
     try:
+        temporary.chmod(0o755)
         contents = {
             WEIGHTS: safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}),
             CONFIG: _json({"format": FORMAT, **config}),

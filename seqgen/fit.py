@@ -1,6 +1,7 @@
 """The command `seqgen fit`."""
 
 import importlib.util
+import itertools
 import logging
 import math
 import sys
@@ -8,6 +9,7 @@ import warnings
 from pathlib import Path
 from typing import Any
 
+import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from lightning.pytorch import Trainer
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
@@ -39,8 +41,10 @@ class Fit(LightningCLI):
         folder = Path(self.config["run"])
         if self.config["trainer"]["logger"] in (None, True):
             kwargs["logger"] = Events(folder, name="", version="")
+        if self.config["trainer"]["accelerator"] == "auto":  # never MPS, which has no float64 to sample and score with
+            kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         self.watch = RunFolder(folder)
-        kwargs["callbacks"] = [self.watch, *self.config_init["trainer"]["callbacks"]]
+        kwargs["callbacks"] = [*self.config_init["trainer"]["callbacks"], self.watch]
         return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
 
 
@@ -72,7 +76,9 @@ def _fit(cli: Fit, folder: Path) -> int:
     if not resume and (last.exists() or (folder / "model").exists()):
         raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
     folder.mkdir(parents=True, exist_ok=True)
-    config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=True)
+    cli.config["resume"] = False  # of this call, not of the run
+    # With the nulls: for check_val_every_n_epoch null is not the default.
+    config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=False)
     write_atomically(folder / "config.yaml", config.encode())
     try:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
@@ -99,9 +105,11 @@ def data_module(description: dict[str, Any]) -> DataModule:
 
 def _resumed(arguments: list[str]) -> list[str]:
     """With --resume the run folder's own config comes first."""
-    if "--resume" not in arguments or "--config" in arguments or "--run" not in arguments[:-1]:
+    named = [after for name, after in itertools.pairwise(arguments) if name == "--run"]
+    named += [argument.removeprefix("--run=") for argument in arguments if argument.startswith("--run=")]
+    if "--resume" not in arguments or any(argument.startswith("--config") for argument in arguments) or not named:
         return arguments
-    folder = Path(arguments[arguments.index("--run") + 1])
+    folder = Path(named[-1])
     if not (folder / "config.yaml").is_file():
         raise ValueError(f"nothing to resume: {folder / 'config.yaml'} is not there")
     return ["--config", str(folder / "config.yaml"), *arguments]

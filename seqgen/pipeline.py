@@ -56,7 +56,9 @@ class Pipeline:
             model = build(config.get("model"), Model, f"{where}: model")
             codec = build(config.get("codec"), Codec, f"{where}: codec")
             model.load_state_dict(tensors)
-            return cls(model.to(device), codec, _labels(config.get("labels"), where), config.get("provenance"))
+            if not isinstance(provenance := config.get("provenance"), dict):
+                raise ConfigError(f"{where}: provenance is {provenance!r}, expected an object")
+            return cls(model.to(device), codec, _labels(config.get("labels"), where), provenance)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
         except RuntimeError as error:  # missing, unexpected or misshapen tensors

@@ -14,10 +14,11 @@ from typing import Any
 
 import safetensors
 import safetensors.torch
-from lightning.pytorch import Callback, LightningModule, Trainer
-from lightning.pytorch.callbacks import TQDMProgressBar
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import Checkpoint, TQDMProgressBar
 from lightning.pytorch.loggers import TensorBoardLogger
 from lightning.pytorch.plugins.io import CheckpointIO
+from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
 from seqgen.checkpoint import CheckpointError, write_atomically
@@ -31,8 +32,8 @@ class Stopped(Exception):
     """A signal has stopped a run, which is saved."""
 
 
-class RunFolder(Callback):
-    """Writes, at every validation, a row of metrics.csv, a file of samples and, if it is the best yet, model/.
+class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved holds the other callbacks' state
+    """Writes, at every validation, a row of metrics.csv, a file of samples, last.ckpt and, if the best yet, model/.
 
     Ctrl-C (or SIGTERM) lets the current step finish, saves `checkpoints/last.ckpt` and, if there is none yet, model/,
     and raises Stopped; a second one stops at once. `seconds` counts training alone, over all resumptions.
@@ -110,7 +111,9 @@ class RunFolder(Callback):
         self._pause()
 
     def on_validation_end(self, trainer: Trainer, module: LightningModule) -> None:
-        """Write the row, the samples and, when it is the best yet, the model."""
+        """Write the row, the samples, the checkpoint and, when it is the best yet, the model."""
+        if trainer.sanity_checking:
+            return
         nats = float(trainer.callback_metrics["val_nats"])
         self.validated = trainer.global_step
         train = self.train[0] / max(1, self.train[1])
@@ -118,7 +121,8 @@ class RunFolder(Callback):
         numbers = (train, train / math.log(2), nats, nats / math.log(2))
         start = (trainer.global_step, trainer.current_epoch, f"{self.seconds:.1f}", f"{max(rates, default=0):.3g}")
         row = dict(zip(COLUMNS, (*start, *(f"{number:.5f}" for number in numbers)), strict=True))
-        _write_rows(self.folder / "metrics.csv", [*_rows(self.folder / "metrics.csv"), row])
+        earlier = [row for row in _rows(self.folder / "metrics.csv") if int(row["step"]) < trainer.global_step]
+        _write_rows(self.folder / "metrics.csv", [*earlier, row])
         if not trainer.is_global_zero:
             return
         if nats < self.best:
@@ -127,6 +131,8 @@ class RunFolder(Callback):
         self._sample(trainer, _training(module))
         self.train = (0.0, 0)
         self.clock = time.monotonic()
+        if trainer.state.fn == TrainerFn.FITTING:  # and not a validation of its own, which has no place in the data
+            trainer.save_checkpoint(self.folder / LAST)
 
     def _export(self, trainer: Trainer, module: Training, nats: float | None) -> None:
         found = {"val_nats": nats, "val_bits": None if nats is None else nats / math.log(2)}
@@ -222,7 +228,7 @@ class SafeCheckpointIO(CheckpointIO):
                 header = (file.metadata() or {}).get("tree", "null")
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
             tree = _unpack(json.loads(header), tensors)
-        except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError) as error:
+        except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{path} is no training checkpoint: {error}") from None
         if not isinstance(tree, dict):
             raise CheckpointError(f"{path} is no training checkpoint: it holds no state")

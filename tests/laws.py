@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
+import pytest
 import torch
 from examples import classes_of, draw_context, draw_symbols, labels_of
 from scipy import stats
@@ -202,12 +203,8 @@ def bad_contexts_raise(model: Model) -> None:
         bad += [[1] * (len(counts) - 1), [*counts[:-1], counts[-1] + 1], [-1, *counts[1:]]]
     for row in bad:
         for call in (lambda context: model(torch.zeros(2, 3, dtype=torch.int64), context), lambda c: model.start(2, c)):
-            try:
+            with pytest.raises(ValueError, match="label"):
                 call(Context(torch.tensor([row, row], dtype=torch.int64).reshape(2, -1)))
-            except ValueError as error:
-                assert "label" in str(error)
-            else:
-                raise AssertionError(f"labels {row} were accepted by a model of {counts}")
 
 
 def empty_sequences_have_no_rows(model: Model) -> None:

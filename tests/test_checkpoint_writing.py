@@ -107,7 +107,11 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_written(tmp_path: P
 
 
 def test_tensors_that_lie_oddly_in_memory_are_kept(tmp_path: Path) -> None:
-    given = {"t": torch.arange(6).reshape(2, 3).t(), "empty": torch.zeros(0, 3), "f64": torch.rand(2, dtype=torch.float64)}
+    given = {
+        "t": torch.arange(6).reshape(2, 3).t(),
+        "empty": torch.zeros(0, 3),
+        "f64": torch.rand(2, dtype=torch.float64),
+    }
     checkpoint.write(tmp_path / "model", given, {"text": "é \ud800"})
     found, config = checkpoint.read(tmp_path / "model")
     assert all(torch.equal(found[key], given[key]) for key in given)

@@ -28,7 +28,7 @@ def strings(codec: Codec, count: int) -> Iterator[str]:
     generator, letters = np.random.default_rng(0), np.array(alphabet(), dtype=object)
     if isinstance(codec, SentencePiece):
         letters = np.array([letter for letter in letters if not 0xD800 <= ord(letter) < 0xE000], dtype=object)
-    odd = np.array(list("\0\n\r \u0301\u2581aeo,") + ["\U0001f600"], dtype=object)
+    odd = np.array(list("\0\n\r \u0301\u2581aeo,\U0001f600"), dtype=object)
     for length, mix in zip(generator.integers(0, 15, count), generator.random(count), strict=True):
         choice = generator.random(length) < mix
         yield "".join(np.where(choice, generator.choice(odd, length), generator.choice(letters, length)))
@@ -198,7 +198,7 @@ def test_fit_learns_all_characters_and_keeps_the_options() -> None:
     assert Chars("").encode("").tolist() == []
 
 
-@pytest.mark.parametrize("alphabet", [["ab"], [""], [1], "ab\0".split("b") + [None]])
+@pytest.mark.parametrize("alphabet", [["ab"], [""], [1], ["a", None]])
 def test_chars_refuses(alphabet: list[str]) -> None:
     with pytest.raises(ValueError, match="expected single characters"):
         Chars(alphabet)

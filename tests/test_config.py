@@ -87,7 +87,17 @@ def changed(**init_args: Any) -> dict[str, Any]:
         ({**NGRAM, "extra": 1}, "expected class_path and init_args"),
         *(
             ({**NGRAM, "class_path": name}, f"class_path {name!r} is not registered; expected one of .*RNN")
-            for name in ("os.system", "builtins.eval", "seqgen.models.NGram", "ngram", "", "Model", "Configurable", 3, None)
+            for name in (
+                "os.system",
+                "builtins.eval",
+                "seqgen.models.NGram",
+                "ngram",
+                "",
+                "Model",
+                "Configurable",
+                3,
+                None,
+            )
         ),
         ({**NGRAM, "class_path": ["NGram"]}, "is not registered"),
         ({**NGRAM, "class_path": NGRAM}, "is not registered"),
@@ -157,7 +167,7 @@ def test_a_description_that_is_nested_too_deeply_is_refused() -> None:
 
 
 def test_where_is_named() -> None:
-    with pytest.raises(ConfigError, match="^there: got Chars, expected Model$"):
+    with pytest.raises(ConfigError, match=r"^there: got Chars, expected Model$"):
         build(describe(Chars("a")), Model, "there")
     assert isinstance(build(describe(Chars("a")), Codec), Chars)
 

@@ -71,7 +71,9 @@ def test_draw_is_the_inverse_of_the_cdf(make: Callable[[], Output], sampling: Sa
 @pytest.mark.parametrize("row", EXTREMES, ids=str)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 @pytest.mark.parametrize("sampling", [*samplings, Sampling(1e-3), Sampling(1e-40), Sampling(5e-324)], ids=str)
-def test_extremes_never_give_a_class_of_probability_zero(row: list[float], dtype: torch.dtype, sampling: Sampling) -> None:
+def test_extremes_never_give_a_class_of_probability_zero(
+    row: list[float], dtype: torch.dtype, sampling: Sampling
+) -> None:
     logits = torch.tensor(row, dtype=dtype)
     noise = torch.tensor([0.0, 1e-300, 0.25, 0.5, 0.999999, math.nextafter(1, 0)], dtype=torch.float64)
     output = Categorical(5)
@@ -98,7 +100,9 @@ def test_bernoulli_agrees_with_scipy(logit: float) -> None:
 def test_plain_agrees_with_torch_distributions(make: Callable[[], Output]) -> None:
     output = make()
     o, x = parameters(output, 300), torch.arange(300) % classes_of(output)
-    theirs = distributions.Bernoulli(logits=o[:, 0]) if isinstance(output, Bernoulli) else distributions.Categorical(None, o)
+    theirs = (
+        distributions.Bernoulli(logits=o[:, 0]) if isinstance(output, Bernoulli) else distributions.Categorical(None, o)
+    )
     torch.testing.assert_close(output(o).log_prob(x), theirs.log_prob(x.double()), rtol=1e-12, atol=1e-12)
     torch.testing.assert_close(output(o).entropy(), theirs.entropy(), rtol=1e-12, atol=1e-12)
 

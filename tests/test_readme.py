@@ -53,7 +53,7 @@ def test_readme(readme: Path, tmp_path: Path) -> None:
         configs = ["trainer.yaml", "names/gru.yaml"]
         arguments = [f"--config={config}" for config in configs]
         small.run(small.SEQGEN, "fit", *arguments, *_quick(configs, tmp_path), cwd=tmp_path)
-    small.write({"class_path": "Text"}, tmp_path).rename(tmp_path / "my.txt")
+    small.write({"class_path": "Lines"}, tmp_path).rename(tmp_path / "my.txt")
     for language, text in found:
         if language == "python":
             small.run(sys.executable, "-c", text, cwd=tmp_path)

@@ -185,5 +185,5 @@ def test_labels_are_dropped_in_training_alone() -> None:
     ids=str,
 )
 def test_refuses(arguments: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected|need|between"):
+    with pytest.raises(ValueError, match=r"expected|need|between"):
         RNN(**{"output": Categorical(3), **arguments})

@@ -40,7 +40,7 @@ class NGram(Model):
         self.labels = tuple(labels)
         self.order = order
         self.base = output.size + 1  # K symbols and the start mark
-        if math.prod(count + 1 for count in labels) * self.base**order >= 2**63:
+        if order >= 63 or math.prod(count + 1 for count in labels) * self.base**order >= 2**63:  # base >= 2
             raise ValueError(f"order {order} over {output.size} symbols has more than 2^63 n-grams")
         for n in range(1, order + 1):
             self.register_buffer(f"codes_{n}", torch.zeros(0, dtype=torch.int64))

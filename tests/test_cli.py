@@ -1,0 +1,355 @@
+"""The command line: what it prints and where, its exit status, and one line for every mistake."""
+
+import json
+import math
+import os
+import re
+import resource
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tiny import PROSE, TRAINER, WORDS, settings, train
+
+import seqgen
+from seqgen.cli import main
+from seqgen.codecs import Chars
+from seqgen.models import RNN
+from seqgen.outputs import Categorical
+from seqgen.pipeline import Pipeline
+from seqgen.run import RunFolder
+
+
+@pytest.fixture(scope="module", autouse=True)
+def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.delenv("SEQGEN_DEBUG", raising=False)
+        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10))
+        yield
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    """A run on each of: one long text, names, names with a label."""
+    folder = tmp_path_factory.mktemp("runs")
+    for kind in ("text", "names", "table"):
+        config = settings(folder, kind)
+        config["data"]["init_args"].pop("weight", None)
+        assert train(folder / kind, config, "--trainer.max_steps=6") == 0
+    return {kind: folder / kind for kind in ("text", "names", "table")}
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Any:
+    def command(*arguments: Any) -> str:
+        capsys.readouterr()
+        assert main([str(argument) for argument in arguments]) == 0
+        out, err = capsys.readouterr()
+        assert err == ""
+        return out
+
+    return command
+
+
+def real(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
+    """The command in a process of its own."""
+    command = [sys.executable, "-m", "seqgen.cli", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, check=False, **options)
+
+
+# -- help
+
+
+def test_help_imports_neither_torch_nor_lightning() -> None:
+    program = "import sys; from seqgen.cli import main\ntry: main({})\nfinally: print(*sys.modules)"
+    for arguments in (["--help"], ["sample", "--help"], ["--version"], ["score"]):
+        done = subprocess.run(
+            [sys.executable, "-c", program.format(arguments)], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == (2 if arguments == ["score"] else 0)
+        assert not {"torch", "numpy", "lightning", "jsonargparse"} & set(done.stdout.splitlines()[-1].split())
+    assert seqgen.__version__ in real("--version").stdout
+
+
+def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
+    for command in ("fit", "sample", "score", "evaluate", "info"):
+        with pytest.raises(SystemExit) as left:
+            main([command, "--help"])
+        assert left.value.code == 0
+        assert f"usage: seqgen {command}" in capsys.readouterr().out
+
+
+# -- what they print
+
+
+def test_sample(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
+    names = ["sample", runs["names"], "--seed", 3, "--length", 12]
+    texts = seqgen.load(runs["names"]).sample(4, seed=3, length=12)
+    assert run(*names, "-n", 4) == "\n".join(texts) + "\n"
+    assert run(*names) == seqgen.load(runs["names"]).sample(seed=3, length=12)[0] + "\n"  # streamed
+    assert run(*names, "-n", 4, "--out", tmp_path / "out.txt") == ""
+    assert (tmp_path / "out.txt").read_text() == "\n".join(texts) + "\n"
+    document = json.loads(run(*names, "-n", 4, "--json", "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9))
+    choices = {"temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 3, "length": 12}
+    assert document.pop("samples") == seqgen.load(runs["names"]).sample(4, **choices)
+    assert document == {**choices, "prompt": "", "label": None}
+    assert run(*names, "--prompt", "ab", "-n", 2).splitlines() == seqgen.load(runs["names"]).sample(
+        2, prompt="ab", seed=3, length=12
+    )
+
+
+def test_sample_of_a_long_text_and_with_labels(run: Any, runs: dict[str, Path]) -> None:
+    out = run("sample", runs["text"] / "model", "-n", 2, "--seed", 0, "--length", 60, "--temperature", 1)
+    first, second = out.removesuffix("\n").split("\n" + "-" * 40 + "\n")
+    assert [first, second] == seqgen.load(runs["text"]).sample(2, seed=0, length=60)
+    for said in ("F", "sex=F"):
+        label = {"sex": "F"}
+        drawn = run("sample", runs["table"], "--label", said, "--seed", 1, "-n", 3, "--length", 9)
+        assert drawn.splitlines() == seqgen.load(runs["table"]).sample(3, label=label, seed=1, length=9)
+    assert run("sample", runs["text"], "--length", 0, "--prompt", "ab") == "ab\n"
+
+
+def test_score(run: Any, runs: dict[str, Path]) -> None:
+    pipeline = seqgen.load(runs["table"])
+    for options, choices in (
+        ([], {}),
+        (["--no-end"], {"end": False}),
+        (["--prefix", "ab", "--label", "M"], {"prefix": "ab", "label": "M"}),
+    ):
+        expected = pipeline.score(["abc", "dd"], **choices)
+        document = json.loads(run("score", runs["table"], "abc", "dd", "--json", *options))
+        assert document["items"] == [
+            {"text": text, **one.as_dict()} for text, one in zip(["abc", "dd"], expected, strict=True)
+        ]
+        assert document["total"]["nats"] == pytest.approx(sum(one.total.nats for one in expected))
+        assert document["total"]["end_counted"] == choices.get("end", True)
+        lines = run("score", runs["table"], "abc", "dd", *options).splitlines()
+        assert [float(line.split()[0]) for line in lines[:2]] == [
+            pytest.approx(-s.log_prob, abs=1e-3) for s in expected
+        ]
+        assert lines[2].endswith("the end symbol " + ("not counted" if "--no-end" in options else "counted"))
+
+
+def test_score_of_a_file(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    path.write_bytes("\r\n\r\n".join(WORDS).encode("utf-16"))
+    file = ["--file", path, "--encoding", "utf-16", "--json"]
+    document = json.loads(run("score", runs["names"], *file))
+    expected = seqgen.load(runs["names"]).score(WORDS)
+    assert [item["text"] for item in document["items"]] == WORDS
+    assert [item["nats"] for item in document["items"]] == pytest.approx([one.total.nats for one in expected])
+    assert document["total"]["symbols"] == sum(map(len, WORDS)) + len(WORDS)
+    path.write_text(PROSE * 5)
+    document = json.loads(run("score", runs["text"], "--file", path, "--json"))
+    total = seqgen.load(runs["text"]).score(PROSE * 5).total
+    assert document["items"] == []
+    assert document["total"]["nats"] == pytest.approx(total.nats, rel=1e-9)
+    assert document["total"]["characters"] == document["total"]["symbols"] == 5 * len(PROSE)
+    assert f"total of {5 * len(PROSE)} symbols" in run("score", runs["text"], "--file", path)
+
+
+def test_a_file_is_scored_in_constant_memory(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "file.txt"
+    peaks = []
+    for times in (1, 60):  # the measure only grows, so the small file goes first
+        path.write_text((PROSE * 40 + "\n") * times)
+        symbols = json.loads(run("score", runs["text"], "--file", path, "--json"))["total"]["symbols"]
+        assert symbols == path.stat().st_size
+        peaks.append(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss >> 10)
+    assert peaks[1] < peaks[0] + 40  # MiB; the rows of the whole, in float64, would be hundreds
+
+
+def test_evaluate_agrees_with_the_training(run: Any, runs: dict[str, Path]) -> None:
+    for kind in ("text", "names", "table"):
+        totals = json.loads(run("evaluate", runs[kind], "--json"))
+        assert set(totals) == {"val", "test", "held out"}
+        provenance = seqgen.load(runs[kind]).provenance
+        assert totals["val"]["nats_per_symbol"] == pytest.approx(provenance["val_nats"], rel=1e-5)
+        assert totals["val"]["bits_per_symbol"] == pytest.approx(provenance["val_bits"], rel=1e-5)
+        for key in ("nats", "symbols", "characters"):
+            assert totals["held out"][key] == pytest.approx(totals["val"][key] + totals["test"][key])
+        lines = run("evaluate", runs[kind]).splitlines()
+        assert [line.split("  ")[-1].split(",")[0] for line in lines] == ["val", "test", "held out"]
+        assert f"{provenance['val_nats']:.3f}"[:-1] in lines[0]
+
+
+def test_evaluate_of_another_file(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text("\n".join(WORDS))
+    totals = json.loads(run("evaluate", runs["names"] / "model", "--data.path", path, "--json"))
+    expected = sum(score.total.nats for score in seqgen.load(runs["names"]).score(WORDS))
+    assert set(totals) == {"file"}
+    assert totals["file"]["nats"] == pytest.approx(expected)
+
+
+def test_info(run: Any, runs: dict[str, Path]) -> None:
+    facts = json.loads(run("info", runs["table"], "--json"))
+    assert facts["model"]["class_path"] == "RNN"
+    assert facts["codec"]["init_args"]["end"] is True
+    assert facts["labels"] == {"sex": ["F", "M"]}
+    assert math.isfinite(facts["provenance"]["val_nats"])
+    for word in ("RNN", "lstm", "Chars", "sex", "data_sha256", facts["provenance"]["data_sha256"]):
+        assert word in run("info", runs["table"])
+
+
+# -- mistakes
+
+
+MISTAKES = [
+    ("sample names --label F", "label is 'F'; .* the model's labels are none"),
+    ("sample table --label X", "no label sex=X; the model's labels are sex: F, M"),
+    ("sample table --label age=3", "no label age=3; .* sex: F, M"),
+    ("sample table --label F --label M", "--label is 'F'; among several labels expected name=class"),
+    ("sample text --prompt abz", r"'z' \(U\+007A\) at position 2 is not in the alphabet"),
+    ("sample text --temperature -1", r"temperature is -1.0, expected a finite number of 0 or more"),
+    ("sample text --temperature nan", "temperature is nan, expected"),
+    ("sample text --top-k -1", "top_k is -1, expected"),
+    ("sample text --top-p 0", "top_p is 0.0, expected"),
+    ("sample text -n 0", "n is 0, expected a whole number of 1 or more"),
+    ("sample text --length -1", "length is -1, expected"),
+    ("sample text --seed -1", "seed is -1, expected"),
+    ("sample text --length 2 --out gone/out.txt -n 2", "No such file or directory.*gone"),
+    ("sample gone", "no model at '.*gone': it is no folder; expected a run folder"),
+    ("sample .", "no model at .* expected a run folder or its model/ folder"),
+    ("score names", "expected texts to score, or --file FILE, and not both"),
+    ("score names a --file x", "expected texts to score, or --file FILE, and not both"),
+    ("score names --file gone.txt", "no file .*gone.txt"),
+    ("score names --file . ", "no file .*; expected a text file"),
+    ("score names Zoë", r"(Z|\\u|ë).* at position \d+ is not in the alphabet"),
+    ("score text --prefix a --file x", "--prefix goes with texts, not with --file"),
+    ("evaluate text/model", "config.yaml is not there; expected a run folder, or --data.path FILE"),
+    ("evaluate text --data.path gone.txt", "no file .*gone.txt"),
+    ("info gone", "no model at"),
+    ("fit --config gone.yaml", "no config 'gone.yaml': neither a file nor an installed recipe"),
+    ("fit --run gone --resume", "nothing to resume: .*gone.* is not there"),
+]
+
+
+@pytest.mark.parametrize(("command", "expected"), MISTAKES, ids=[command for command, _ in MISTAKES])
+def test_a_mistake_is_one_line(
+    runs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(runs["text"].parent)
+    capsys.readouterr()
+    assert main(command.split()) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert err.startswith("seqgen: ")
+    assert err.count("\n") == 1
+    assert re.search(expected, err), err
+
+
+@pytest.mark.parametrize(
+    "command",
+    [
+        *["", "paint", "sample", "sample text --colour", "sample text -n two", "sample text --temp 1"],
+        *["score text --json=1", "fit --model.lr fast", "fit --moddel.lr 1", "fit --config unknown.yaml"],
+    ],
+)
+def test_wrong_usage(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
+) -> None:
+    monkeypatch.chdir(runs["text"].parent)
+    Path("unknown.yaml").write_text(Path("names.yaml").read_text().replace('"warmup"', '"warmupp"'))
+    with pytest.raises(SystemExit) as left:
+        main(command.split())
+    assert left.value.code == 2
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "usage: seqgen" in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])
+def test_a_damaged_model_is_said(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str], name: str
+) -> None:
+    shutil.copytree(runs["names"], tmp_path / "run")
+    path = tmp_path / "run" / "model" / name
+    path.write_bytes(path.read_bytes()[:-9])
+    for command in ("sample", "info", "evaluate"):
+        assert main([command, str(tmp_path / "run")]) == 1
+        out, err = capsys.readouterr()
+        assert (out, err.count("\n")) == ("", 1)
+        assert str(path) in err
+
+
+def test_data_that_has_changed_is_not_evaluated(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(runs["names"], tmp_path / "run")
+    config = (tmp_path / "run" / "config.yaml").read_text()
+    (tmp_path / "names.txt").write_text("\n".join(WORDS[1:]))
+    config = config.replace(str(runs["names"].parent / "names.txt"), str(tmp_path / "names.txt"))
+    (tmp_path / "run" / "config.yaml").write_text(config)
+    assert main(["evaluate", str(tmp_path / "run")]) == 1
+    assert "changed since it was trained" in capsys.readouterr().err
+
+
+def test_out_is_written_whole_or_not_at_all(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = tmp_path / "out.txt"
+    out.write_text("before")
+    monkeypatch.setattr("os.replace", lambda *names: (_ for _ in ()).throw(OSError("no space left")))
+    assert main(["sample", str(runs["names"]), "--out", str(out)]) == 1
+    assert capsys.readouterr() == ("", "seqgen: no space left\n")
+    assert out.read_text() == "before"
+    assert list(tmp_path.iterdir()) == [out]
+
+
+def test_ctrl_c_is_130(
+    runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def interrupted(*arguments: Any, **options: Any) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("seqgen.generate.sample", interrupted)
+    assert main(["sample", str(runs["names"]), "-n", "2"]) == 130
+    assert "Traceback" not in capsys.readouterr().err
+
+
+# -- pipes and encodings
+
+
+def test_head_may_close_the_pipe(runs: dict[str, Path]) -> None:
+    for more in (["-n", 20_000, "--length", 5], ["--length", 100_000]):  # at once, and streamed
+        command = [sys.executable, "-m", "seqgen.cli", "sample", str(runs["text"]), *map(str, more)]
+        process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read(5)
+        process.stdout.close()
+        assert process.wait(timeout=300) == 0
+        assert process.stderr.read() == ""
+        process.stderr.close()
+
+
+def test_an_ascii_terminal_shows_other_characters_as_numbers(tmp_path: Path) -> None:
+    codec = Chars(["é", "\ud800", "😀"], end=True)
+    assert codec.size is not None
+    Pipeline(RNN(Categorical(codec.size), hidden=3), codec).save_pretrained(tmp_path)
+    for arguments in (["sample", tmp_path, "-n", 9], ["sample", tmp_path, "--prompt", "é"], ["score", tmp_path, "é😀"]):
+        for encoding in ("ascii", "utf-8"):
+            done = real(*arguments, env={**os.environ, "PYTHONIOENCODING": encoding}, encoding="utf-8")
+            assert (done.returncode, done.stderr) == (0, "")
+            assert ("\\xe9" in done.stdout) == (encoding == "ascii")
+            assert ("é" in done.stdout) == (encoding == "utf-8")
+
+
+def test_the_program_fits_samples_and_refuses(tmp_path: Path) -> None:
+    (tmp_path / "small.yaml").write_text(json.dumps(settings(tmp_path, "names")))
+    configs = ["--config", TRAINER, "--config", "small.yaml", "--run", "run", "--trainer.max_steps=2"]
+    done = real("fit", *configs, cwd=tmp_path)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "run: best " in done.stderr.splitlines()[-1]
+    assert real("fit", *configs, cwd=tmp_path).stderr.startswith("seqgen: run holds a run already")

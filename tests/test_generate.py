@@ -1,0 +1,130 @@
+"""Sampling is a pure function of (model, context, sampling, noise)."""
+
+import pytest
+import torch
+from examples import MODELS, draw_context, ngram, rnn
+from torch import Tensor
+
+from seqgen.generate import draw_noise, sample, stream
+from seqgen.model import Context, Model
+from seqgen.output import PLAIN, Sampling
+from seqgen.outputs import Categorical
+
+every_model = pytest.mark.parametrize("name", MODELS)
+
+
+def test_noise_of_a_row_does_not_depend_on_the_rows_behind_it() -> None:
+    noise = draw_noise(20, 37, seed=5)
+    assert torch.equal(noise[:5], draw_noise(5, 37, seed=5))
+    assert noise.dtype == torch.float64
+    assert 0 <= float(noise.min()) < 0.01
+    assert 0.99 < float(noise.max()) < 1
+    assert not torch.equal(noise, draw_noise(20, 37, seed=6))
+
+
+def test_the_global_generator_is_neither_read_nor_moved() -> None:
+    model = rnn(Categorical(3), dropout=0.5)
+    torch.manual_seed(1)
+    before = torch.get_rng_state()
+    drawn = sample(model, draw_noise(4, 9, seed=0))
+    assert torch.equal(torch.get_rng_state(), before)
+    torch.manual_seed(2)
+    assert torch.equal(sample(model, draw_noise(4, 9, seed=0)), drawn)
+
+
+@every_model
+def test_the_first_rows_of_twenty_are_the_five(name: str) -> None:
+    model, sampling = MODELS[name](), Sampling(0.8)
+    twenty = sample(model, draw_noise(20, 12, seed=3), sampling)
+    assert torch.equal(twenty[:5], sample(model, draw_noise(5, 12, seed=3), sampling))
+
+
+@every_model
+def test_stream_joined_is_sample(name: str) -> None:
+    model, noise = MODELS[name](), draw_noise(3, 8, seed=1)
+    context, prompt = draw_context(model, 3, torch.Generator().manual_seed(1)), torch.tensor([[1, 0]]).expand(3, -1)
+    columns = list(stream(model, noise, PLAIN, context, prompt))
+    assert torch.equal(torch.stack(columns, 1), sample(model, noise, PLAIN, context, prompt))
+
+
+@every_model
+@pytest.mark.parametrize("length", [0, 1, 2, 7])
+def test_a_prompt_of_any_length_gives_the_same_as_teacher_forcing(name: str, length: int) -> None:
+    """Each symbol is the one that `forward` of all before it gives at its noise."""
+    model, noise = MODELS[name]().double(), draw_noise(4, 6, seed=2)
+    generator = torch.Generator().manual_seed(length)
+    context = draw_context(model, 4, generator)
+    known = torch.randint(2, (4, length), generator=generator)
+    drawn = sample(model, noise, PLAIN, context, known)
+    for place in range(6):
+        rows = model(torch.cat([known, known.new_zeros(4, 1)], 1), context)
+        known = torch.cat([known, model.output.draw(rows[:, -1], noise[:, place]).unsqueeze(1)], 1)
+    assert torch.equal(known[:, length:], drawn)
+
+
+class Counted:
+    """Counts how a model is asked, and how many symbols it takes in at each step."""
+
+    def __init__(self, model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.started, self.steps = 0, []
+        start, step = model.start, model.step
+
+        def counted_start(batch: int, context: Context | None = None) -> object:
+            self.started += 1
+            return start(batch, context)
+
+        def counted_step(x: Tensor, state: object, context: Context | None = None) -> object:
+            self.steps.append(x.shape[1])
+            return step(x, state, context)
+
+        monkeypatch.setattr(model, "start", counted_start)
+        monkeypatch.setattr(model, "step", counted_step)
+        monkeypatch.setattr(model, "forward", None)
+
+
+@pytest.mark.parametrize(("prompt", "steps"), [(None, [1, 1]), (0, [1, 1]), (1, [1, 1, 1]), (50, [50, 1, 1])])
+def test_a_prompt_is_taken_in_by_one_step(
+    prompt: int | None, steps: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One call for the prompt, one for each symbol but the last, and never `forward`."""
+    model = ngram(Categorical(3))
+    counted = Counted(model, monkeypatch)
+    symbols = None if prompt is None else torch.zeros(2, prompt, dtype=torch.int64)
+    assert sample(model, draw_noise(2, 3, seed=0), prompt=symbols).shape == (2, 3)
+    assert (counted.started, counted.steps) == (1, steps)
+
+
+def test_a_streamed_symbol_comes_before_the_next_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = ngram(Categorical(3))
+    counted = Counted(model, monkeypatch)
+    drawn = stream(model, draw_noise(1, 5, seed=0))
+    for place in range(3):
+        next(drawn)
+        assert len(counted.steps) == place
+    assert torch.is_grad_enabled()
+    assert not torch.is_inference_mode_enabled()
+
+
+@pytest.mark.parametrize("end", [0, 1, 2])
+def test_it_stops_once_every_row_has_ended(end: int) -> None:
+    """Up to the slowest row's end the symbols are those of the whole; no column more."""
+    model, noise = rnn(Categorical(3)), draw_noise(4, 200, seed=4)
+    whole, ended = sample(model, noise), sample(model, noise, end=end)
+    slowest = int((whole == end).long().argmax(1).max()) + 1
+    assert slowest < 200
+    assert torch.equal(ended, whole[:, :slowest])
+
+
+def test_no_noise_gives_no_symbols() -> None:
+    model = rnn(Categorical(3))
+    for length in (0, 3):
+        drawn = sample(model, draw_noise(2, 0, seed=0), prompt=torch.zeros(2, length, dtype=torch.int64))
+        assert drawn.shape == (2, 0)
+        assert drawn.dtype == torch.int64
+
+
+def test_temperature_zero_needs_no_noise() -> None:
+    model = rnn(Categorical(3))
+    drawn = [sample(model, draw_noise(2, 9, seed=seed), Sampling(0)) for seed in (1, 2)]
+    assert torch.equal(*drawn)
+    assert torch.equal(drawn[0], model(drawn[0]).argmax(-1))
