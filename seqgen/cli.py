@@ -235,7 +235,7 @@ def _info(options: argparse.Namespace) -> None:
         print(json.dumps(facts, indent=2))
         return
     for name, value in facts.items():
-        print(f"{name}:")
+        print(f"{name}: {value.get('class_path', '')}".rstrip())
         for key, item in (value.get("init_args", value)).items():
             print(f"  {key}: {_short(item)}")
 

@@ -140,5 +140,6 @@ def _recipe(name: str) -> Path:
 
 def _quiet() -> None:
     """Lightning's advice about data loaders and hardware does not concern a user of ours."""
-    logging.getLogger("lightning.pytorch").setLevel(logging.WARNING)
+    for name in ("lightning.pytorch", "lightning.fabric"):  # the latter says which seed was set
+        logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\..*")

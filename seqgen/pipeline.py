@@ -41,6 +41,10 @@ class Pipeline:
         labels: Mapping[str, Sequence[str]] | None = None,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
+        support = model.output(torch.zeros(model.output.size))
+        classes = len(support.enumerate_support()) if support.has_enumerate_support else None
+        if codec.size != classes:
+            raise ValueError(f"the codec has {codec.size} symbols and the model's output {classes}, expected as many")
         self.model = model.eval()
         self.codec = codec
         self.labels = {name: list(classes) for name, classes in (labels or {}).items()}
@@ -61,6 +65,8 @@ class Pipeline:
             return cls(model.to(device), codec, _labels(config.get("labels"), where), provenance)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
+        except ValueError as error:
+            raise CheckpointError(f"{where}: {error}") from error
         except RuntimeError as error:  # missing, unexpected or misshapen tensors
             lines = " ".join(str(error).split())
             raise CheckpointError(f"{folder / checkpoint.WEIGHTS} does not fit the model: {lines}") from None

@@ -80,8 +80,8 @@ class Columns(NamedTuple):
 class Scores:
     """The score of one sequence, symbol by symbol.
 
-    `names` are readable symbols; `log_probs` (T,) float64 is log p(x_t | x_<t) in nats; `ranks` (T,) counts the
-    symbols that were at least as likely (1: the model's first guess); `entropies` (T,) in nats is how uncertain the
+    `names` are readable symbols; `log_probs` (T,) float64 is log p(x_t | x_<t) in nats; `ranks` (T,) is one more
+    than the number of likelier symbols (1: the model's first guess); `entropies` (T,) in nats is how uncertain the
     model was. `end_counted` says whether the last symbol is the end of the sequence.
     """
 

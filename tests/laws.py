@@ -143,7 +143,7 @@ def saved_is_loaded(model: Model, folder: Path) -> None:
     """What was saved and loaded gives equal outputs, bit by bit, and describes itself equally."""
     names = [[f"{label}" for label in range(count)] for count in labels_of(model)]
     labels = {f"label {place}": classes for place, classes in enumerate(names)}
-    Pipeline(model, Chars("abc"), labels, {"step": 3}).save_pretrained(folder)
+    Pipeline(model, Chars("abcdefgh"[: classes_of(model.output)]), labels, {"step": 3}).save_pretrained(folder)
     loaded = seqgen.load(folder)
     assert describe(loaded.model) == describe(model)
     assert (loaded.labels, loaded.provenance) == (labels, {"step": 3})

@@ -148,13 +148,15 @@ def slow(logits: list[float], sampling: Sampling) -> list[float]:
         return [float(k == ranked[0]) for k in range(len(logits))]
     weights = {k: math.exp((kept[k] - kept[ranked[0]]) / sampling.temperature) for k in ranked}
     chosen, before = [], 0.0
-    for k in ranked[: sampling.top_k or None]:
+    ranked = ranked[: sampling.top_k or None]
+    mass = math.fsum(weights[k] for k in ranked)
+    for k in ranked:
         if abs(before - sampling.top_p) < 1e-9:
             reject()  # round-off decides
         if chosen and before >= sampling.top_p:
             break
         chosen.append(k)
-        before += weights[k] / math.fsum(weights.values())
+        before += weights[k] / mass
     total = math.fsum(weights[k] for k in chosen)
     return [weights[k] / total if k in chosen else 0.0 for k in range(len(logits))]
 
@@ -218,3 +220,10 @@ def test_sampling_refuses(field: str, value: Any, error: type[Exception]) -> Non
 def test_categorical_refuses(classes: Any) -> None:
     with pytest.raises(ValueError, match="classes is"):
         Categorical(classes)
+
+
+@every_output
+def test_parameters_that_are_no_numbers_draw_nothing(make: Callable[[], Output]) -> None:
+    output = make()
+    with pytest.raises(ValueError, match="not a number"):
+        output.draw(torch.full((2, output.size), math.nan), torch.full((2,), 0.5, dtype=torch.float64))

@@ -50,6 +50,8 @@ class RNN(Model):
             raise ValueError(f"cell is {cell!r}, expected one of {', '.join(KINDS)}")
         if layers < 1 or hidden < 1 or (embedding is not None and embedding < 1):
             raise ValueError(f"layers {layers}, hidden {hidden}, embedding {embedding}: expected 1 or more")
+        if not 0 <= dropout <= 1:
+            raise ValueError(f"dropout is {dropout}, expected a number from 0 to 1")
         if tied and (embedding != hidden or output.size != output.width):
             raise ValueError(f"tied weights need embedding == hidden; got embedding {embedding}, hidden {hidden}")
         self.output = output

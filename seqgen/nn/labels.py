@@ -18,6 +18,8 @@ class LabelEmbedding(nn.Module):
 
     def __init__(self, classes: Sequence[int], width: int, dropout: float = 0.1) -> None:
         super().__init__()
+        if min(classes, default=1) < 1 or not 0 <= dropout <= 1:
+            raise ValueError(f"classes are {list(classes)} and dropout {dropout}, expected 1 or more and 0 to 1")
         self.classes = tuple(classes)
         self.width = width
         self.dropout = dropout
@@ -42,9 +44,11 @@ class LabelEmbedding(nn.Module):
 
 def check_labels(labels: Tensor, batch: int, classes: Sequence[int]) -> Tensor:
     """The labels (B, L) if they fit a model of L labels with these numbers of classes, else ValueError."""
-    if labels.shape != (batch, len(classes)):
+    if labels.shape != (batch, len(classes)) or labels.dtype != torch.int64:
         expected = (batch, len(classes))
-        raise ValueError(f"labels have shape {tuple(labels.shape)}, expected (batch, labels) = {expected}")
+        raise ValueError(
+            f"labels are {labels.dtype} {tuple(labels.shape)}, expected int64 (batch, labels) = {expected}"
+        )
     for column, count in zip(labels.unbind(1), classes, strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) <= count:
             raise ValueError(f"labels lie in {int(column.min())} .. {int(column.max())}, expected 0 .. {count}")

@@ -10,8 +10,8 @@ from seqgen.output import PLAIN, Output, Sampling
 class Categorical(Output):
     """One of K classes; the parameters are K unnormalised log-probabilities (logits).
 
-    `p(x = k) = exp(o_k) / sum_j exp(o_j)`. Temperature divides the logits; then `exclude`, `top_k` and `top_p` cut
-    classes away, ties going to the lower class; what is left is normalised.
+    `p(x = k) = exp(o_k) / sum_j exp(o_j)`. Temperature divides the logits; then `exclude`, `top_k` and `top_p`, in
+    this order, cut classes away, ties going to the lower class; what is left is normalised each time.
 
     The lecture's example over the classes h, e, l, o:
 
@@ -63,11 +63,11 @@ def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
     logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
         order = logits.argsort(dim=-1, descending=True, stable=True)
-        probs = logits.gather(-1, order).softmax(-1, dtype=torch.float64)
-        before = probs.cumsum(-1) - probs  # what likelier classes already hold
-        kept = before < sampling.top_p
+        ranked = logits.gather(-1, order)
+        ranked[..., sampling.top_k or logits.shape[-1] :] = -torch.inf
+        probs = ranked.softmax(-1, dtype=torch.float64)
+        kept = (probs.cumsum(-1) - probs < sampling.top_p) & (ranked > -torch.inf)  # while likelier ones hold less
         kept[..., 0] = True  # however small top_p
-        kept[..., sampling.top_k or logits.shape[-1] :] = False
         logits = _keep(logits, torch.zeros_like(kept).scatter(-1, order, kept))
     return logits
 
@@ -77,9 +77,14 @@ def _keep(logits: Tensor, kept: Tensor) -> Tensor:
 
 
 def invert(probs: Tensor, noise: Tensor) -> Tensor:
-    """The inverse CDF of probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0."""
+    """The inverse CDF of probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0.
+
+    Raises ValueError for probabilities that are not numbers, as a model gives that has diverged.
+    """
     cdf = probs.double().cumsum(-1)
     total = cdf[..., -1:]
+    if not bool((total > 0).all()):
+        raise ValueError("a probability is not a number: the model has diverged, or its weights are damaged")
     # Just below the total at most: round-off must not step over the last possible class.
     target = torch.minimum(noise.double().unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total)))
     return (cdf <= target).sum(-1)
