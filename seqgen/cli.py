@@ -215,7 +215,7 @@ def _evaluate(options: argparse.Namespace) -> None:
         print(json.dumps({part: total.as_dict() for part, total in totals.items()}, indent=2))
         return
     for part, total in totals.items():
-        print(f"{_brief(total)}  {part}, {total.symbols} symbols")
+        print(f"{_brief(total)}  {part}, {total.symbols:.0f} symbols")
 
 
 # -- info

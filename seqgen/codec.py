@@ -1,7 +1,7 @@
 """What users hold (text, and later sound, pictures, rows) as the symbols that a model reads and writes."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import torch
@@ -31,6 +31,11 @@ class Codec(Configurable, ABC):
     @abstractmethod
     def encode(self, item: Any) -> Tensor:
         """Symbols (T,) of an item. Raises UnknownSymbol with the place of what has no symbol."""
+
+    def encode_all(self, items: Sequence[Any]) -> tuple[Tensor, list[int]]:
+        """Symbols of many items, one behind the other, and how many each has; codecs that can do it at once do."""
+        encoded = [self.encode(item) for item in items]
+        return torch.cat([torch.zeros(0, dtype=torch.int64), *encoded]), [len(symbols) for symbols in encoded]
 
     @abstractmethod
     def decode(self, symbols: Tensor) -> Any:

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> dict[str, Total]:
-    """Totals of the validation part, the test part and both, as the run's config.yaml splits its data.
+    """Totals of the validation part, the test part and both, as the run's config.yaml splits and weights its data.
 
     With `path` the whole file is held out, under the name "file": each line an item where the model knows an end,
     else one long text. Raises CheckpointError when the run folder has no config.yaml, DataError for data.
@@ -75,6 +75,8 @@ def _total(pipeline: Pipeline, batches: Iterator[Batch]) -> Total:
         context = None if labels is None else Context(labels.to(model.device))
         rows, carry = model.advance(x, carry if batch.window else None, context)
         log_prob = model.output(rows.double()).log_prob(x)
-        kept = x[mask]
-        total += Total(-float(log_prob[mask].sum()), len(kept), int(pipeline.codec.lengths(kept.cpu()).sum()))
+        weight = torch.ones(len(x)) if batch.weight is None else batch.weight
+        weights = (mask * weight.to(mask.device).unsqueeze(1)).double()
+        lengths = pipeline.codec.lengths(x.cpu()).to(mask.device)
+        total += Total(-float((log_prob * weights).sum()), float(weights.sum()), float((lengths * weights).sum()))
     return total

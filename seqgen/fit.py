@@ -75,8 +75,12 @@ def _fit(cli: Fit, folder: Path) -> int:
         raise ValueError(f"nothing to resume: {last} is not there")
     if not resume and (last.exists() or (folder / "model").exists()):
         raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
+    if trainer.world_size > 1:
+        raise ValueError(f"got {trainer.world_size} devices; seqgen trains on one, --trainer.devices 1")
     folder.mkdir(parents=True, exist_ok=True)
     cli.config["resume"] = False  # of this call, not of the run
+    if (data := cli.config["data"]["init_args"])["path"] is not None:
+        data["path"] = str(Path(data["path"]).absolute())  # the run can be evaluated from anywhere
     # With the nulls: for check_val_every_n_epoch null is not the default.
     config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=False)
     write_atomically(folder / "config.yaml", config.encode())

@@ -123,8 +123,6 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         row = dict(zip(COLUMNS, (*start, *(f"{number:.5f}" for number in numbers)), strict=True))
         earlier = [row for row in _rows(self.folder / "metrics.csv") if int(row["step"]) < trainer.global_step]
         _write_rows(self.folder / "metrics.csv", [*earlier, row])
-        if not trainer.is_global_zero:
-            return
         if nats < self.best:
             self.best = nats
             self._export(trainer, _training(module), nats)

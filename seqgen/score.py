@@ -20,8 +20,8 @@ class Total:
     """The score of a sequence as a whole: `nats` = -log p; totals of parts add up."""
 
     nats: float = 0.0
-    symbols: int = 0
-    units: int = 0
+    symbols: float = 0  # whole, unless items are weighted
+    units: float = 0
     unit: str = "character"
 
     def __add__(self, other: "Total") -> "Total":

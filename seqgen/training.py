@@ -21,8 +21,8 @@ from seqgen.pipeline import Pipeline
 class Training(LightningModule):
     """Minimises the nats per symbol of any model; the data module says how many symbols and which labels there are.
 
-    AdamW, a linear warm-up, then a cosine to `final_lr` of the peak over all steps of the trainer. Before each step
-    torch's generator is seeded with (seed, step), so a resumed run is the run that was never interrupted.
+    AdamW, a linear warm-up, then a cosine to `final_lr` of the peak over all steps of the trainer. Before each batch
+    torch's generator is seeded with (seed, epoch, place), so a resumed run is the run that was never interrupted.
 
     Args:
         model: The model's class and its arguments, but for the output and the labels, which come from the data.
@@ -62,7 +62,6 @@ class Training(LightningModule):
         self.average: AveragedModel | None = None
         self.carry: dict[str, Carry] = {}
         self.sums = (0.0, 0.0)
-        self.seen = 0
 
     # -- the model
 
@@ -82,7 +81,7 @@ class Training(LightningModule):
         torch.manual_seed(self.seed)
         output = self.output or Categorical(data.symbols_known)
         self.model = self.make(output, [len(classes) for classes in data.labels.values()])
-        if self.ema is not None:
+        if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
             self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
 
     @property
@@ -115,8 +114,8 @@ class Training(LightningModule):
     # -- training
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Make this step's randomness a function of (seed, step)."""
-        torch.manual_seed(hash((self.seed, self.global_step)) % 2**63)
+        """Make this batch's randomness a function of (seed, epoch, place in the epoch)."""
+        torch.manual_seed(hash((self.seed, self.current_epoch, batch_idx)) % 2**63)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Mean nats per symbol of a batch; None from models that only count."""

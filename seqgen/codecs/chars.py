@@ -66,6 +66,13 @@ class Chars(Codec):
             )
         return np.where(known, symbols, self.unknown)
 
+    def encode_all(self, items: Sequence[str]) -> tuple[Tensor, list[int]]:
+        """All items in one look-up. Raises UnknownSymbol with the position within the item."""
+        try:
+            return self.encode("".join(items)), [len(item) for item in items]
+        except UnknownSymbol:
+            return super().encode_all(items)
+
     def decode(self, symbols: Tensor) -> str:
         """The text, up to the first end symbol. Raises ValueError for a number that is no symbol."""
         return "".join(self.stream(symbols.tolist()))
@@ -101,7 +108,9 @@ class Chars(Codec):
         """With the alphabet of all characters in `items`, unless there is one already."""
         if self.size is not None:
             return self
-        alphabet: set[str] = set().union(*map(set, items))
+        alphabet: set[str] = set()
+        for item in items:
+            alphabet.update(item)
         return type(self)(**{**self.init_args, "alphabet": sorted(alphabet)})
 
 

@@ -43,7 +43,7 @@ class Lines(DataModule):
         val: Share of the items to validate on: a fraction, or a number of items.
         test: Share of the items to test on.
         column: The column of the texts; None where the file is no table.
-        labels: Columns to condition on, each a label with a class for every value that occurs.
+        labels: Columns to condition on, each a label with a class for every value that occurs; empty is "not said".
         weight: The column that says how often an item counts, 0 for not at all; None counts each once.
         distinct: Whether lines of the same text stay together in the split.
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
@@ -88,7 +88,7 @@ class Lines(DataModule):
         keys = bytearray()
         for item in self._items():
             for value, found in zip(item.labels, values, strict=True):
-                found.add(value)
+                found.update([value] if value else [])
             keys += hashlib.blake2b(item.text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
         self.labels = {name: sorted(found) for name, found in zip(self.label_columns, values, strict=True)}
         self.parts = self._split(np.frombuffer(keys, np.uint64))
@@ -149,16 +149,18 @@ class Lines(DataModule):
     def _store(self) -> None:
         closing = self.codec.close(torch.zeros(0, dtype=torch.int64))
         lengths, said, weights = array("q"), array("q"), array("f")  # a number each: many items take little memory
-        classes = [{value: number + 1 for number, value in enumerate(names)} for names in self.labels.values()]
+        classes = [{value: number for number, value in enumerate(["", *names])} for names in self.labels.values()]
 
         def sequences() -> Iterator[torch.Tensor]:
-            for item in self._items():
-                sequence = self.codec.encode(item.text)
-                lengths.append(len(sequence) + len(closing))
-                said.extend(known[value] for known, value in zip(classes, item.labels, strict=True))
-                weights.append(item.weight)
-                yield sequence
-                yield closing
+            items = self._items()
+            while group := list(islice(items, 1000)):
+                symbols, counted = self.codec.encode_all([item.text for item in group])
+                lengths.extend(count + len(closing) for count in counted)
+                for item in group:
+                    said.extend(known[value] for known, value in zip(classes, item.labels, strict=True))
+                    weights.append(item.weight)
+                ends = np.cumsum(counted).repeat(len(closing))
+                yield torch.from_numpy(np.insert(symbols.numpy(), ends, closing.numpy().repeat(len(counted))))
 
         self.symbols = store(sequences(), self.symbols_known)
         self.ends = np.cumsum(lengths)

@@ -1,7 +1,7 @@
 """Recurrent networks."""
 
 from collections.abc import Sequence
-from typing import Literal
+from typing import Literal, cast
 
 import torch
 from torch import Tensor, nn
@@ -11,6 +11,9 @@ from seqgen.model import Context, Model
 from seqgen.nn.cells import KINDS, State, chunk, weights
 from seqgen.nn.labels import LabelEmbedding
 from seqgen.output import Output
+
+States = tuple[State, ...]
+"""The state of every layer."""
 
 
 class RNN(Model):
@@ -59,7 +62,7 @@ class RNN(Model):
         layer, self.cell = KINDS[cell]
         widths = [embedding or output.width] + [hidden] * (layers - 1)
         self.layers = nn.ModuleList(layer(width, hidden, batch_first=True) for width in widths)
-        self.norms = nn.ModuleList(nn.LayerNorm(hidden) if layer_norm else nn.Identity() for _ in widths)
+        self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in widths if layer_norm)
         self.dropout = nn.Dropout(dropout)
         self.initial = nn.Parameter(torch.zeros(2 if cell == "lstm" else 1, layers, 1, hidden))
         self.embedding = None if embedding is None else nn.Linear(output.width, embedding, bias=False)
@@ -83,35 +86,45 @@ class RNN(Model):
             return self.start(x.shape[0], context)[0].unsqueeze(1)[:, :0]
         return self.advance(x, None, context)[0]
 
-    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, State]:
-        """Parameters (B, P) of the first symbol and the initial state (h,) or (h, c), each (layers, B, H)."""
+    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, States]:
+        """Parameters (B, P) of the first symbol and the initial state: (h,) or (h, c), each (B, H), a layer."""
         state = self.initial.expand(-1, -1, batch, -1)
         if self.labelled:
-            states, layers, _, hidden = state.shape
-            offset = self.label_state(context, batch).view(batch, states, layers, hidden)
+            parts, layers, _, hidden = state.shape
+            offset = self.label_state(context, batch).view(batch, parts, layers, hidden)
             state = state + offset.permute(1, 2, 0, 3)
         elif context is not None and context.labels is not None:
             raise ValueError("this model takes no labels")
-        top = self.norms[-1](state[0, -1])
-        return self._read(self.dropout(top)), state.unbind()
+        states = [one.unbind() for one in state.unbind(1)]
+        return self._read(self._between(-1, states[-1][0])), tuple(states)
 
-    def step(self, x: Tensor, state: State, context: Context | None = None) -> tuple[Tensor, State]:
+    def step(self, x: Tensor, state: States, context: Context | None = None) -> tuple[Tensor, States]:
         """Parameters (B, T, P) after each symbol of x (B, T), and the state after the last."""
-        single = x.shape[1] == 1
-        values, states = torch.empty(0), []
-        for index, (layer, norm) in enumerate(zip(self.layers, self.norms, strict=True)):
-            assert isinstance(layer, nn.RNNBase)  # for the type checker
-            before = tuple(part[index] for part in state)
-            if single:
-                w = weights(layer)
-                inputs = F.linear(values[:, 0], w.weight_ih) if index else self._look_up(x, w.weight_ih, context)
-                after = self.cell(w, inputs, before)
-                values = after[0].unsqueeze(1)
-            else:
-                values, after = chunk(layer, values if index else self._embed(x, context), before)
-            values = self.dropout(norm(values))
+        if x.shape[1] == 1:
+            return self._single(x, state, context)
+        values, states = self._embed(x, context), []
+        for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
+            outputs, after = chunk(cast(nn.RNNBase, layer), values, before)
+            values = self._between(index, outputs)
             states.append(after)
-        return self._read(values), tuple(torch.stack(parts) for parts in zip(*states, strict=True))
+        return self._read(values), tuple(states)
+
+    def _single(self, x: Tensor, state: States, context: Context | None) -> tuple[Tensor, States]:
+        # One step of sampling: every call saved here shows, as the arithmetic is a few matrix-vector products.
+        values, states = x, []
+        for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
+            w = weights(cast(nn.RNNBase, layer))
+            inputs = F.linear(values, w.weight_ih) if index else self._look_up(x, w.weight_ih, context)
+            after = self.cell(w, inputs, before)
+            values = self._between(index, after[0])
+            states.append(after)
+        return self._read(values).unsqueeze(1), tuple(states)
+
+    def _between(self, index: int, outputs: Tensor) -> Tensor:
+        """The outputs (..., H) of a layer on their way to the next one or to the parameters."""
+        if self.norms:
+            outputs = self.norms[index](outputs)
+        return self.dropout(outputs) if self.training else outputs
 
     def _embed(self, x: Tensor, context: Context | None) -> Tensor:
         """Inputs (B, T, E) of the first layer."""

@@ -18,8 +18,8 @@ class Categorical(Output):
     >>> output = Categorical(4)
     >>> o_1 = torch.tensor([1.0, 2.2, -3.0, 4.1])
     >>> [round(p, 4) for p in output(o_1).probs.tolist()]
-    [0.0376, 0.1249, 0.0007, 0.8368]
-    >>> output.draw(o_1, torch.tensor(0.1, dtype=torch.float64)).item()  # 0.0376 <= 0.1 < 0.0376 + 0.1249: e
+    [0.0377, 0.1251, 0.0007, 0.8365]
+    >>> output.draw(o_1, torch.tensor(0.1, dtype=torch.float64)).item()  # 0.0377 <= 0.1 < 0.0377 + 0.1251: e
     1
     """
 
@@ -82,9 +82,9 @@ def invert(probs: Tensor, noise: Tensor) -> Tensor:
     Raises ValueError for probabilities that are not numbers, as a model gives that has diverged.
     """
     cdf = probs.double().cumsum(-1)
-    total = cdf[..., -1:]
+    total = cdf[..., -1:].contiguous()
     if not bool((total > 0).all()):
         raise ValueError("a probability is not a number: the model has diverged, or its weights are damaged")
-    # Just below the total at most: round-off must not step over the last possible class.
-    target = torch.minimum(noise.double().unsqueeze(-1) * total, torch.nextafter(total, torch.zeros_like(total)))
-    return (cdf <= target).sum(-1)
+    # Round-off must not step over the last possible class, the first to reach the total.
+    drawn = torch.searchsorted(cdf, noise.double().unsqueeze(-1) * total, right=True)
+    return torch.minimum(drawn, torch.searchsorted(cdf, total)).squeeze(-1)
