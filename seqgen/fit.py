@@ -61,7 +61,13 @@ def main(arguments: list[str]) -> int:
             save_config_callback=None,
             seed_everything_default=0,
             trainer_defaults={"callbacks": [Progress()]},
-            parser_kwargs={"prog": "seqgen fit", "description": "Train a model. " + (Training.__doc__ or "")},
+            auto_configure_optimizers=False,
+            parser_kwargs={
+                "prog": "seqgen fit",
+                "usage": "seqgen fit --config trainer.yaml --config names/gru.yaml [--any.key value ...]",
+                "description": "Train a model, as YAML and flags say. `--data.help Text`, `--data.help Lines` and "
+                "`--model.model.help RNN` tell what a class takes.",
+            },
         )
         return _fit(cli, Path(cli.config["run"]))
     except MisconfigurationException as error:

@@ -15,7 +15,11 @@ class Chars(Codec):
 
     Symbols 0 .. A-1 are the alphabet in code point order; then come the end of a sequence (with `end`) and one symbol
     for all characters outside the alphabet (with `unknown`), which is scored but never sampled and decodes to U+FFFD.
-    `alphabet` None is learnt by `fit`.
+
+    Args:
+        alphabet: The characters; None is learnt by `fit`.
+        end: Whether sequences end in a symbol of their own.
+        unknown: Whether a character outside the alphabet has a symbol, or is an error.
 
     >>> codec = Chars("helo", end=True)
     >>> codec.encode("hello").tolist(), codec.end

@@ -20,11 +20,16 @@ _LINE = re.compile(r"[^\n]{0,65535}\n|[^\n]{65536}")
 class SentencePiece(Codec):
     """Subword pieces with single bytes to fall back on, so that every text has symbols and comes back unchanged.
 
-    The trained model is embedded in the checkpoint: `model` holds it in base64 (None: trained by `fit`, with
-    `vocabulary` pieces by the unigram or the BPE algorithm). Lines are segmented one by one and keep their line ends;
+    The trained model is embedded in the checkpoint. Lines are segmented one by one and keep their line ends;
     a line that SentencePiece would alter (it has its own mark for spaces, for instance) is spelt in bytes. A text has
     many segmentations and only this one is scored, so a score bounds log p(text) from below. Only a lone surrogate has
     no symbol.
+
+    Args:
+        vocabulary: Pieces to train, the 256 bytes among them.
+        algorithm: How they are chosen.
+        end: Whether sequences end in a symbol of their own.
+        model: The trained model in base64; None is trained by `fit`.
     """
 
     unit = "character"

@@ -33,7 +33,7 @@ class Lines(DataModule):
 
     A plain file holds nothing but texts. With `column` it is a table with a header, separated by tabs (commas if its
     name ends in .csv), which may hold labels and a weight too. Held-out items are chosen by a permutation that depends
-    on `seed` alone; with `distinct`, lines of the same text go to the same part, so that none of them leaks.
+    on `seed` and, with `distinct`, on the texts alone; lines of the same text then go to the same part, and none leaks.
 
     Args:
         path: A text file of your own; it goes before the corpus.
@@ -89,7 +89,8 @@ class Lines(DataModule):
         for item in self._items():
             for value, found in zip(item.labels, values, strict=True):
                 found.update([value] if value else [])
-            keys += hashlib.blake2b(item.text.encode("utf-8", "surrogatepass"), digest_size=8).digest()
+            text = item.text.encode("utf-8", "surrogatepass")
+            keys += hashlib.blake2b(text, digest_size=8, key=str(self.seed).encode()).digest()
         self.labels = {name: sorted(found) for name, found in zip(self.label_columns, values, strict=True)}
         self.parts = self._split(np.frombuffer(keys, np.uint64))
         training = np.zeros(len(keys) // 8, bool)
@@ -134,17 +135,22 @@ class Lines(DataModule):
         return number
 
     def _split(self, keys: np.ndarray) -> dict[str, np.ndarray]:
-        """Places of the items of each part; `keys` (N,) are equal where texts are."""
+        """Places of the items of each part; `keys` (N,), hashes with the seed, are equal where texts are.
+
+        In the order of its hashes the items are permuted; the first are held out.
+        """
         if not len(keys):
             raise DataError(f"{self.path} holds no items, expected one a line")
-        groups = np.unique(keys, return_inverse=True)[1] if self.distinct else np.arange(len(keys))
-        order = rng(self.seed).permutation(groups.max() + 1)
-        val, test = counts(len(order), self.shares)
+        if not self.distinct:
+            keys = np.argsort(rng(self.seed).permutation(len(keys)))
+        ranked = np.unique(keys)
+        val, test = counts(len(ranked), self.shares)
         if not val:
-            raise DataError(f"{self.path} leaves nothing to validate on: val is {self.shares[0]} of {len(order)} items")
-        part = np.zeros(len(order), np.int8)
-        part[order[:val]], part[order[val : val + test]] = 1, 2
-        return {name: np.flatnonzero(part[groups] == code) for code, name in enumerate(("train", "val", "test"))}
+            raise DataError(
+                f"{self.path} leaves nothing to validate on: val is {self.shares[0]} of {len(ranked)} items"
+            )
+        part = np.searchsorted([ranked[val - 1], ranked[val + test - 1]], keys)  # 0 val, 1 test, 2 train
+        return {name: np.flatnonzero(part == code) for code, name in enumerate(("val", "test", "train"))}
 
     def _store(self) -> None:
         closing = self.codec.close(torch.zeros(0, dtype=torch.int64))

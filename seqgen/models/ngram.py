@@ -27,6 +27,11 @@ class NGram(Model):
     every sequence counts for its labels and for labels not said. There is no gradient: `count` does the learning.
 
     Parameters are the K log-probabilities, float64. The tables are sparse: sorted n-gram codes and their counts.
+
+    Args:
+        output: What the parameters mean; one parameter for each class.
+        labels: The number of classes of every label of a sequence.
+        order: n, the symbols of an n-gram, x_t included.
     """
 
     def __init__(self, output: Output, labels: Sequence[int] = (), order: int = 3) -> None:

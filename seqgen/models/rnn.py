@@ -20,13 +20,22 @@ class RNN(Model):
     """A recurrent network (Graves 2013, arXiv:1308.0850): `h_t = cell(x_t, h_t-1)`, `o_t = W h_t + b`.
 
     The parameters of x_1 come from the learnt initial state h_0 and those of x_t+1 from h_t. A symbol enters as its
-    one-hot vector (or its value, for outputs of numbers); `embedding` puts a learnt matrix of that width before the
-    first layer. A product with a one-hot vector is a look-up of a column, and single steps do it as one.
+    one-hot vector (or its value, for outputs of numbers). A product with a one-hot vector is a look-up of a column,
+    and single steps do it as one. Labels move h_0 and add to the first layer's input.
 
-    `tied` uses the embedding's matrix for W too (Press & Wolf 2017, arXiv:1608.05859). `forget_bias` is the LSTM's
-    forget bias at the start of training (Jozefowicz et al. 2015). Labels move h_0 and add to the first layer's input.
-    Deviation: `layer_norm` normalises the output of each layer and not, as Ba et al. 2016 (arXiv:1607.06450) do, the
-    sums inside the cell, so that torch's fused layers still serve. `dropout` acts on the output of each layer.
+    Args:
+        output: What the parameters mean.
+        labels: The number of classes of every label of a sequence.
+        cell: The kind of all layers.
+        layers: How many.
+        hidden: Units of each.
+        embedding: Width of a learnt matrix before the first layer; None for none.
+        dropout: Probability of a zero in the output of each layer, in training.
+        layer_norm: Whether the output of each layer is normalised. Deviation: Ba et al. 2016 (arXiv:1607.06450)
+            normalise the sums inside the cell; here torch's fused layers still serve.
+        tied: Whether the embedding's matrix is W too (Press & Wolf 2017, arXiv:1608.05859); needs embedding == hidden.
+        forget_bias: The LSTM's forget bias at the start of training (Jozefowicz et al. 2015).
+        label_dropout: Probability that a label is not said, in training.
 
     >>> from seqgen.outputs import Categorical
     >>> model = RNN(Categorical(4), cell="tanh", hidden=3)
