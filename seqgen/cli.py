@@ -4,6 +4,7 @@ import argparse
 import contextlib
 import json
 import os
+import random
 import sys
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -131,6 +132,8 @@ def _label(said: list[str]) -> dict[str, str] | str | None:
 
 def _sample(options: argparse.Namespace) -> None:
     pipeline = _load(options)
+    if options.seed is None:
+        options.seed = random.SystemRandom().getrandbits(31)  # here, so that --json can tell it
     names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
     choices = {name: getattr(options, name) for name in names}
     label = _label(options.label)
