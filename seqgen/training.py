@@ -178,7 +178,7 @@ class Training(LightningModule):
             {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
         ]
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=self.lr, betas=self.betas, fused=True
+            [group for group in groups if group["params"]], lr=self.lr, betas=self.betas, foreach=True
         )
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule(self._steps()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}

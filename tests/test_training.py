@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from tiny import WORDS, last, rows, same, settings, train
+from tiny import PROSE, WORDS, last, rows, same, settings, train
 
 import seqgen
 from seqgen import fit
@@ -233,6 +233,17 @@ def witten_bell(training: list[str], history: str, symbol: str, classes: int) ->
 
 
 # -- what is refused
+
+
+def test_mixed_precision_trains_and_judges_in_float32(tmp_path: Path) -> None:
+    """bfloat16 products, and log-probabilities that are not rounded to its three digits."""
+    config = settings(tmp_path, "text", ema=0.9)
+    config["trainer"] |= {"precision": "bf16-mixed", "max_steps": 6}
+    assert train(tmp_path / "run", config) == 0
+    model = seqgen.load(tmp_path / "run")
+    nats = [score.total.nats_per_symbol for score in model.score_pieces([PROSE[-100:-40]])]
+    assert abs(nats[0] - float(rows(tmp_path / "run")[-1]["val_nats"])) < 0.2
+    assert {parameter.dtype for parameter in model.model.parameters()} == {torch.float32}
 
 
 def test_a_loss_that_is_no_number_ends_it(tmp_path: Path) -> None:
