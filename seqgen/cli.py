@@ -7,6 +7,7 @@ import os
 import random
 import sys
 from collections.abc import Callable, Iterable
+from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -204,8 +205,10 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -
     from seqgen.score import Total
 
     total, ended, before = Total(), False, "\n"
+    rows = iter(rows)
+    first = list(islice(rows, 1))  # a file that cannot be scored fails before anything is printed
     print('{"items": [', end="")
-    for text, score in rows:
+    for text, score in chain(first, rows):
         total, ended = total + score.total, ended or score.end_counted
         if text is None:
             continue
