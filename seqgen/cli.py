@@ -5,9 +5,10 @@ import contextlib
 import json
 import os
 import random
+import shutil
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
-from itertools import chain, islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -88,6 +89,7 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--data.path", dest="path", help="score this file, all of it, in place of the run's held-out data"
     )
+    evaluate.add_argument("--data.encoding", dest="encoding", help="of that file (default: that of the run's data)")
     evaluate.add_argument("--json", action="store_true", help="one JSON document")
 
     info = _command(commands, "info", _info, "what a model is and where it comes from")
@@ -201,21 +203,22 @@ def _brief(total: "Total") -> str:
 
 
 def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -> None:
-    """One document, written as it comes, so that a file of any size passes."""
+    """One document, on disk until it is whole, so that a file of any size passes and one that fails prints nothing."""
     from seqgen.score import Total
 
     total, ended, before = Total(), False, "\n"
-    rows = iter(rows)
-    first = list(islice(rows, 1))  # a file that cannot be scored fails before anything is printed
-    print('{"items": [', end="")
-    for text, score in chain(first, rows):
-        total, ended = total + score.total, ended or score.end_counted
-        if text is None:
-            continue
-        item = {"text": text, **(score.as_dict() if per_symbol else score.total.as_dict())}
-        print(before + json.dumps(item), end="")
-        before = ",\n"
-    print(f'\n], "total": {json.dumps({**total.as_dict(), "end_counted": ended})}}}')
+    with tempfile.TemporaryFile("w+") as document:
+        document.write('{"items": [')
+        for text, score in rows:
+            total, ended = total + score.total, ended or score.end_counted
+            if text is None:
+                continue
+            item = {"text": text, **(score.as_dict() if per_symbol else score.total.as_dict())}
+            document.write(before + json.dumps(item))
+            before = ",\n"
+        document.write(f'\n], "total": {json.dumps({**total.as_dict(), "end_counted": ended})}}}\n')
+        document.seek(0)
+        shutil.copyfileobj(document, sys.stdout)
 
 
 # -- evaluate
@@ -224,7 +227,7 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -
 def _evaluate(options: argparse.Namespace) -> None:
     from seqgen.evaluate import evaluate
 
-    totals = evaluate(options.run, options.path, options.device)
+    totals = evaluate(options.run, options.path, options.device, options.encoding)
     if options.json:
         print(json.dumps({part: total.as_dict() for part, total in totals.items()}, indent=2))
         return

@@ -33,8 +33,16 @@ class Codec(Configurable, ABC):
         """Symbols (T,) of an item. Raises UnknownSymbol with the place of what has no symbol."""
 
     def encode_all(self, items: Sequence[Any]) -> tuple[Tensor, list[int]]:
-        """Symbols of many items, one behind the other, and how many each has; codecs that can do it at once do."""
-        encoded = [self.encode(item) for item in items]
+        """Symbols of many items, one behind the other, and how many each has; codecs that can do it at once do.
+
+        Raises UnknownSymbol with the item and the place in it.
+        """
+        encoded = []
+        for item in items:
+            try:
+                encoded.append(self.encode(item))
+            except UnknownSymbol as error:
+                raise UnknownSymbol(f"{error}, in {item!a:.60}") from None
         return torch.cat([torch.zeros(0, dtype=torch.int64), *encoded]), [len(symbols) for symbols in encoded]
 
     @abstractmethod

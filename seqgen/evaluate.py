@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import torch
 import yaml
@@ -14,23 +14,32 @@ from seqgen.model import Batch, Carry, Context
 from seqgen.pipeline import Label, Pipeline, load
 from seqgen.score import Scores, Total
 
-if TYPE_CHECKING:
-    from seqgen.data.module import DataModule
 
-
-def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> dict[str, Total]:
+def evaluate(
+    run: str | Path, path: str | None = None, device: str = "cpu", encoding: str | None = None
+) -> dict[str, Total]:
     """Totals of the validation part, the test part and both, as the run's config.yaml splits and weights its data.
 
-    With `path` the whole file is held out, under the name "file": each line an item where the model knows an end,
-    else one long text. Raises CheckpointError when the run folder has no config.yaml, DataError for data.
+    With `path` all of that file is held out, under the name "file": read as the run reads its own data, or, where
+    `run` is a model folder, each line an item if the model knows an end, else one long text. `encoding` is that of the
+    file, None for the run's own. Raises CheckpointError when there is no config.yaml, DataError for data.
     """
     pipeline = load(run, device)
-    if path is not None:
-        return {"file": sum((scores.total for _, scores in file_scores(pipeline, path)), Total())}
-    data = _data(Path(run))
+    if path is not None and not (Path(run) / "config.yaml").is_file():
+        return {"file": sum((scores.total for _, scores in file_scores(pipeline, path, encoding or "utf-8")), Total())}
+    from seqgen.fit import data_module  # and with it Lightning, which takes seconds
+
+    description = _description(Path(run))
+    if encoding is not None:
+        description["init_args"]["encoding"] = encoding
+    data = data_module(description)
     data.codec = pipeline.codec
+    if path is not None:
+        data.hold_out(path, pipeline.codec, pipeline.labels)
     data.prepare_data()
     data.setup("test")
+    if path is not None:
+        return {"file": _total(pipeline, iter(data.everything()))}
     if data.sha256 != pipeline.provenance.get("data_sha256"):
         raise CheckpointError(f"the data of {run} changed since it was trained: which part was held out is not known")
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
@@ -38,14 +47,13 @@ def evaluate(run: str | Path, path: str | None = None, device: str = "cpu") -> d
     return {**totals, "held out": sum(totals.values(), Total())}
 
 
-def _data(run: Path) -> "DataModule":
-    """The data module of a run. Its config.yaml is the user's own program, as in training."""
-    from seqgen.fit import data_module
-
+def _description(run: Path) -> dict[str, Any]:
+    """The data module of a run, as its config.yaml says, which is the user's own program, as in training."""
     config = run / "config.yaml"
     if not config.is_file():
         raise CheckpointError(f"{config} is not there; expected a run folder, or --data.path FILE")
-    return data_module(yaml.safe_load(config.read_text())["data"])
+    description: dict[str, Any] = yaml.safe_load(config.read_text())["data"]
+    return description
 
 
 def file_scores(

@@ -20,7 +20,6 @@ import seqgen.data.lines
 import seqgen.data.text
 import seqgen.models
 import seqgen.outputs  # noqa: F401
-from seqgen.checkpoint import write_atomically
 from seqgen.data.module import DataModule
 from seqgen.run import LAST, Events, Progress, RunFolder, SafeCheckpointIO, Stopped
 from seqgen.training import Training
@@ -83,13 +82,15 @@ def _fit(cli: Fit, folder: Path) -> int:
         raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
     if trainer.world_size > 1:
         raise ValueError(f"got {trainer.world_size} devices; seqgen trains on one, --trainer.devices 1")
-    folder.mkdir(parents=True, exist_ok=True)
+    if resume and (done := _done(last, trainer)):
+        print(f"{folder}: nothing left to do, {done}; --trainer.max_steps says more", file=sys.stderr)
+        return 0
     cli.config["resume"] = False  # of this call, not of the run
     if (data := cli.config["data"]["init_args"])["path"] is not None:
         data["path"] = str(Path(data["path"]).absolute())  # the run can be evaluated from anywhere
     # With the nulls: for check_val_every_n_epoch null is not the default.
     config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=False)
-    write_atomically(folder / "config.yaml", config.encode())
+    watch.config = config
     try:
         trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
     except SystemExit:  # which is what Lightning makes of Ctrl-C
@@ -103,6 +104,16 @@ def _fit(cli: Fit, folder: Path) -> int:
     bits = watch.best / math.log(2)
     print(f"{folder}: best {watch.best:.4f} nats, {bits:.4f} bits a symbol on held-out data", file=sys.stderr)
     return 0
+
+
+def _done(last: Path, trainer: Trainer) -> str | None:
+    """How far a finished run went; None when there are steps left."""
+    state = SafeCheckpointIO().load_checkpoint(last)
+    steps, epochs = state["global_step"], state["epoch"] + 1
+    if 0 <= trainer.max_steps <= steps:
+        return f"it has trained for {steps} steps"
+    ended = state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
+    return f"it has trained for {epochs} epochs" if ended and 0 <= (trainer.max_epochs or -1) <= epochs else None
 
 
 def data_module(description: dict[str, Any]) -> DataModule:

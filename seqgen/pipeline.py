@@ -52,7 +52,11 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """The pipeline in a run folder or a model folder. Raises CheckpointError: which file, and what is wrong."""
+        """The pipeline in a run folder or a model folder.
+
+        Raises CheckpointError: which file, and what is wrong; ValueError for a device that is not here.
+        """
+        device = _device(device)
         folder = checkpoint.find(path)
         tensors, config = checkpoint.read(folder)
         where = str(folder / checkpoint.CONFIG)
@@ -150,7 +154,9 @@ class Pipeline:
         if not isinstance(item, list):
             return self.score([item], prefix=prefix, label=label, end=end)[0]
         before = self.codec.encode(prefix)
-        sequences = [self._sequence(one, place, before, end) for place, one in enumerate(item)]
+        symbols, counts = self.codec.encode_all(item)
+        encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
+        sequences = [self._sequence(one, place, before, end) for one, place in encoded]
         order = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
         results: dict[int, Scores] = {}
         for group in (order[first : first + BATCH] for first in range(0, len(order), BATCH)):
@@ -163,8 +169,7 @@ class Pipeline:
                 results[place] = self._scores(mine)
         return [results[place] for place in range(len(item))]
 
-    def _sequence(self, item: Any, place: int, before: Tensor, end: bool) -> Tensor:
-        symbols = self.codec.encode(item)
+    def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
         symbols = self.codec.close(symbols) if end else symbols
         if not len(symbols):
             raise ValueError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
@@ -207,6 +212,17 @@ class Pipeline:
 def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
     """The pipeline in a run folder or a model folder: `seqgen.load("runs/names").score("Maria")`."""
     return Pipeline.from_pretrained(path, device)
+
+
+def _device(name: str | torch.device) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.zeros(0, device=device)
+    except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
+        raise ValueError(f"device {str(name)!r} cannot be used here: {error}") from None
+    if device.type == "mps":
+        raise ValueError("device mps has no float64, in which seqgen scores and samples; use cpu")
+    return device
 
 
 def _labels(value: Any, where: str) -> dict[str, list[str]]:

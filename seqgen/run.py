@@ -21,7 +21,7 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from seqgen.checkpoint import CheckpointError, write_atomically
+from seqgen.checkpoint import CheckpointError, read, write_atomically
 from seqgen.training import Training
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -41,6 +41,7 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
 
     def __init__(self, folder: Path, samples: int = 10, length: int = 400) -> None:
         self.folder = folder
+        self.config = ""  # config.yaml
         self.samples = samples
         self.length = length
         self.best = math.inf
@@ -55,7 +56,9 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     # -- time and signals
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Start the clock, take over the signals, and drop rows that a resumed run will write again."""
+        """Begin the folder, start the clock, take over the signals, drop rows that a resumed run will write again."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        write_atomically(self.folder / "config.yaml", self.config.encode())
         self.clock = time.monotonic()
         for number in (signal.SIGINT, signal.SIGTERM):
             self.handlers[number] = signal.signal(number, self._stop)
@@ -151,9 +154,17 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         return {"best": self.best, "seconds": seconds, "train": self.train, "validated": self.validated}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Take up what `state_dict` left."""
-        self.best, self.seconds = state["best"], state["seconds"]
+        """Take up what `state_dict` left, and what the last validation of a finished run has found since."""
+        self.best, self.seconds = min(state["best"], self._kept()), state["seconds"]
         self.train, self.validated = state["train"], state["validated"]
+
+    def _kept(self) -> float:
+        """The score of model/, infinite when it has none."""
+        try:
+            nats = read(self.folder / "model")[1]["provenance"]["val_nats"]
+        except (CheckpointError, KeyError):
+            return math.inf
+        return math.inf if nats is None else float(nats)
 
 
 def _training(module: LightningModule) -> Training:

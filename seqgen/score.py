@@ -13,6 +13,8 @@ from seqgen.output import Output
 
 CHUNK = 1024
 """Symbols of one sequence that are held at once."""
+NUMBERS = 1 << 22
+"""Parameters that are held at once, where the outputs' size makes this fewer symbols."""
 
 
 @dataclass(frozen=True)
@@ -110,7 +112,8 @@ def follow(model: Model, pieces: Iterable[Tensor], context: Context | None = Non
     """Scores of B long sequences given in pieces (B, T), with the state carried; memory is that of one chunk."""
     carry: Carry | None = None
     for piece in pieces:
-        for x in torch.split(piece.to(model.device), CHUNK, 1):
+        length = max(1, min(CHUNK, NUMBERS // (max(1, len(piece)) * model.output.size)))
+        for x in torch.split(piece.to(model.device), length, 1):
             if x.shape[1]:
                 rows, carry = model.advance(x, carry, context)
                 yield columns(model.output, rows, x)

@@ -34,6 +34,8 @@ class Training(LightningModule):
         final_lr: The last learning rate as a fraction of the peak.
         ema: Decay of an exponential moving average of the weights, which is then what is validated and saved; it
             starts as a plain average, (1 + n) / (10 + n) after n steps, and None does without.
+        label_dropout: Probability that the model is not told a label of a training sequence, so that it learns
+            p(x | label) and p(x) both (Ho & Salimans 2022, arXiv:2207.12598, do this to diffusion models).
         seed: Of the first weights and of dropout.
     """
 
@@ -47,16 +49,20 @@ class Training(LightningModule):
         warmup: int = 100,
         final_lr: float = 0.0,
         ema: float | None = None,
+        label_dropout: float = 0.1,
         seed: int = 0,
     ) -> None:
         super().__init__()
         if not 0 < lr < math.inf or (ema is not None and not 0 <= ema < 1):
             raise ValueError(f"lr is {lr} and ema {ema}; expected a positive lr and an ema from 0 to below 1")
+        if not 0 <= label_dropout <= 1:
+            raise ValueError(f"label_dropout is {label_dropout}, expected a number from 0 to 1")
         self.make = model
         self.output = output
         self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
         self.warmup, self.final_lr = warmup, final_lr
         self.ema = ema
+        self.label_dropout = label_dropout
         self.seed = seed
         self.model: Model | None = None
         self.average: AveragedModel | None = None
@@ -113,6 +119,16 @@ class Training(LightningModule):
 
     # -- training
 
+    def on_train_start(self) -> None:
+        """Let the numbers of now go before those that a resumed run has loaded."""
+        for scheduler in self.trainer.lr_scheduler_configs:
+            schedule, optimizer = scheduler.scheduler, scheduler.scheduler.optimizer
+            schedule.base_lrs = [self.lr] * len(optimizer.param_groups)
+            lr = self.lr * self._schedule(self._steps())(schedule.last_epoch)
+            for group in optimizer.param_groups:
+                decay = self.weight_decay if group["params"][0].ndim >= 2 else 0.0
+                group.update(lr=lr, initial_lr=self.lr, betas=self.betas, weight_decay=decay)
+
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Make this batch's randomness a function of (seed, epoch, place in the epoch)."""
         torch.manual_seed(hash((self.seed, self.current_epoch, batch_idx)) % 2**63)
@@ -121,8 +137,9 @@ class Training(LightningModule):
         """Mean nats per symbol of a batch; None from models that only count."""
         assert self.model is not None
         carry = self._carry("train", batch)
-        self.model.count(batch, carry)
-        nats, symbols = self._nats(self.model, "train", batch, carry)
+        if self.current_epoch == 0:  # once through the data is all there is to count
+            self.model.count(batch, carry)
+        nats, symbols = self._nats(self.model, "train", self._forgetful(batch), carry)
         loss = nats / symbols
         value = loss.item()
         if not math.isfinite(value):
@@ -153,6 +170,14 @@ class Training(LightningModule):
 
     def _carry(self, part: str, batch: Batch) -> Carry | None:
         return self.carry[part] if batch.window else None
+
+    def _forgetful(self, batch: Batch) -> Batch:
+        """The batch with some labels not said."""
+        if batch.context is None or batch.context.labels is None:
+            return batch
+        labels = batch.context.labels
+        kept = torch.rand(labels.shape) >= self.label_dropout
+        return batch._replace(context=batch.context._replace(labels=labels * kept.to(labels.device)))
 
     def _nats(self, model: Model, part: str, batch: Batch, carry: Carry | None) -> tuple[Tensor, Tensor]:
         if batch.window is None:
@@ -205,15 +230,17 @@ class Training(LightningModule):
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the carried state up again. Raises ValueError if data or codec are not those of the run."""
         for what, now in self._begun_on().items():
-            if checkpoint["begun_on"][what] != now:
+            before = checkpoint["begun_on"].get(what)
+            if before != now:
                 raise ValueError(
-                    f"cannot resume: the {what} changed since the run was begun; expected the same data and codec"
+                    f"cannot resume: {what} changed since the run was begun, from {_short(before)} to {_short(now)}; "
+                    "a run goes on with the data, codec and batches that it was begun on"
                 )
         self.carry = {part: Carry(*carry) for part, carry in checkpoint["carry"].items()}
 
     def _begun_on(self) -> dict[str, Any]:
         data = self.data
-        return {"data": data.sha256, "codec": describe(data.codec)}
+        return {"the data": data.sha256, "the codec": describe(data.codec), **data.plan}
 
 
 def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
@@ -221,3 +248,8 @@ def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
         return averaged.lerp(current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
 
     return average
+
+
+def _short(value: Any) -> str:
+    text = repr(value)
+    return text if len(text) <= 60 else f"{text[:60]}..."

@@ -181,10 +181,38 @@ def test_evaluate_agrees_with_the_training(run: Any, runs: dict[str, Path]) -> N
 def test_evaluate_of_another_file(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
     path = tmp_path / "other.txt"
     path.write_text("\n".join(WORDS))
-    totals = json.loads(run("evaluate", runs["names"] / "model", "--data.path", path, "--json"))
     expected = sum(score.total.nats for score in seqgen.load(runs["names"]).score(WORDS))
-    assert set(totals) == {"file"}
-    assert totals["file"]["nats"] == pytest.approx(expected)
+    for where in (runs["names"] / "model", runs["names"]):
+        totals = json.loads(run("evaluate", where, "--data.path", path, "--json"))
+        assert set(totals) == {"file"}
+        assert totals["file"]["nats"] == pytest.approx(expected)
+    path.write_text("abc\n", encoding="utf-16")
+    totals = json.loads(run("evaluate", runs["names"], "--data.path", path, "--data.encoding=utf-16", "--json"))
+    assert totals["file"]["nats"] == pytest.approx(-seqgen.load(runs["names"]).score("abc").log_prob)
+
+
+def test_evaluate_reads_another_table_as_the_run_reads_its_own(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text("sex\tname\nM\tabc\nF\tdefg\n")  # columns in another order, and two items are enough
+    model = seqgen.load(runs["table"])
+    expected = model.score("abc", label="M").total + model.score("defg", label="F").total
+    totals = json.loads(run("evaluate", runs["table"], "--data.path", path, "--json"))
+    assert totals["file"]["nats"] == pytest.approx(expected.nats)
+    assert totals["file"]["symbols"] == expected.symbols == 9
+    path.write_text("sex\tname\nX\tabc\n")
+    assert main(["evaluate", str(runs["table"]), "--data.path", str(path)]) == 1
+
+
+def test_a_file_with_a_bad_line_prints_no_half_document(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "names.txt"
+    path.write_text("abc\n" * 3000 + "ab?\n")
+    capsys.readouterr()
+    assert main(["score", str(runs["names"]), "--file", str(path), "--json"]) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert re.search(r"character '\?' \(U\+003F\) at position 2 is not in the alphabet .*, in 'ab\?'", err)
 
 
 def test_info(run: Any, runs: dict[str, Path]) -> None:
@@ -225,6 +253,8 @@ MISTAKES = [
     ("evaluate text/model", "config.yaml is not there; expected a run folder, or --data.path FILE"),
     ("evaluate text --data.path gone.txt", "no file .*gone.txt"),
     ("info gone", "no model at"),
+    ("info text --device cuda:99", "device 'cuda:99' cannot be used here"),
+    ("info text --device tpu", "device 'tpu' cannot be used here"),
     ("fit --config gone.yaml", "no config 'gone.yaml': neither a file nor an installed recipe"),
     ("fit --run gone --resume", "nothing to resume: .*gone.* is not there"),
 ]

@@ -34,6 +34,12 @@ def file(tmp_path: Path) -> Any:
     return write
 
 
+def usable(data: Any) -> None:
+    """Ready, with something to train and to validate on."""
+    ready(data).val_dataloader()
+    data.train_dataloader()
+
+
 def ready(data: Any) -> Any:
     data.prepare_data()
     data.setup("fit")
@@ -81,7 +87,7 @@ def test_held_out_lanes_are_long(file: Any) -> None:
     ("options", "content", "expected"),
     [
         ({}, b"", "is empty, expected text"),
-        ({}, b"tiny text", "leaves nothing to validate on: val is 0.05 of 9 characters"),
+        ({}, b"tiny text", "leaves nothing to validate on; expected a longer file"),
         ({"val": 1}, b"tiny text", "leaves 8 symbols to train on, fewer than 2 for each of batch_size 50"),
         ({"val": 0}, PROSE, "leaves nothing to validate on"),
         ({"val": 0.5, "test": 0.6}, PROSE, r"held-out shares \[0.5, 0.6\] leave nothing of \d+ to train on"),
@@ -90,7 +96,7 @@ def test_held_out_lanes_are_long(file: Any) -> None:
         ({"val": 1.5}, PROSE, "share is 1.5, expected"),
         ({"test": float("nan")}, PROSE, "share is nan, expected"),
         ({"test": float("inf")}, PROSE, "share is inf, expected"),
-        ({}, "né".encode("latin-1") * 999, "data.txt is not utf-8: .*0xe9.*; name its encoding with --data.encoding"),
+        ({}, "né".encode("latin-1") * 999, "data.txt is not utf-8: .*0xe9.*; say which encoding it has"),
         ({"encoding": "utf-16"}, PROSE, "data.txt is not utf-16"),
         ({"encoding": "utf-99"}, PROSE, "encoding is 'utf-99', no text encoding"),
         ({"encoding": "base64"}, PROSE, "encoding is 'base64', no text encoding"),
@@ -100,7 +106,7 @@ def test_held_out_lanes_are_long(file: Any) -> None:
 )
 def test_text_refuses(file: Any, options: dict[str, Any], content: str | bytes, expected: str) -> None:
     with pytest.raises(DataError, match=expected):
-        ready(Text(file(content), **options))
+        usable(Text(file(content), **options))
 
 
 @pytest.mark.parametrize("cls", [Text, Lines])

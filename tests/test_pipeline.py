@@ -179,6 +179,22 @@ def test_unknown_characters_raise_with_their_place() -> None:
 # Labels
 
 
+@pytest.mark.parametrize("item", [None, 3, ("a", "b"), b"ab", [None], ["a", 3]])
+def test_what_is_no_text_is_refused(item: Any) -> None:
+    with pytest.raises(TypeError, match=r"of type .*, expected text \(str\)"):
+        pipeline().score(item)
+    with pytest.raises(TypeError, match=r"of type .*, expected text \(str\)"):
+        pipeline().sample(prompt=item)
+
+
+def test_a_large_alphabet_takes_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = pipeline()
+    expected = model.score(["abcabc", "cab"])
+    monkeypatch.setattr("seqgen.score.NUMBERS", 2 * 4 * 2)  # two symbols at a time
+    for got, score in zip(model.score(["abcabc", "cab"]), expected, strict=True):
+        torch.testing.assert_close(got.log_probs, score.log_probs)
+
+
 def test_labels_reach_the_model() -> None:
     made = pipeline(LABELS)
     scores = {str(label): made.score("ab", label=label).log_prob for label in (None, {"sex": "F"}, {"sex": "M"})}

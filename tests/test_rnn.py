@@ -163,14 +163,6 @@ def test_labels_matter_and_a_label_that_is_not_said_has_a_vector_of_its_own() ->
         assert (one != other).all()
 
 
-def test_labels_are_dropped_in_training_alone() -> None:
-    torch.manual_seed(0)
-    model, x = RNN(Categorical(3), labels=[2], label_dropout=1.0), torch.zeros(4, 3, dtype=torch.int64)
-    said = Context(torch.tensor([[1], [2], [1], [0]]))
-    assert torch.equal(model(x, said), model(x))
-    assert not torch.equal(model.eval()(x, said), model(x))
-
-
 @pytest.mark.parametrize(
     "arguments",
     [

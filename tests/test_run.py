@@ -120,20 +120,23 @@ def test_resume_wants_a_run(tmp_path: Path) -> None:
             fit.main([*arguments, "--resume"])
 
 
-@pytest.mark.parametrize("change", ["data", "codec"])
-def test_resume_wants_the_same_data_and_codec(tmp_path: Path, change: str) -> None:
+@pytest.mark.parametrize("change", ["the data", "the codec", "batch_size"])
+def test_resume_wants_the_same_data_codec_and_batches(tmp_path: Path, change: str) -> None:
     config = settings(tmp_path, "names")
     assert train(tmp_path / "run", config, "--trainer.max_steps", "2") == 0
-    before = contents(tmp_path / "run" / "model")
+    before = {name: content for name, content in contents(tmp_path / "run").items() if "tfevents" not in name}
     arguments = ["--run", str(tmp_path / "run"), "--resume", "--trainer.max_steps", "4"]
-    if change == "data":
+    if change == "batch_size":
+        arguments += ["--data.batch_size", "7"]
+    elif change == "the data":
         (tmp_path / "names.txt").write_text("Ann\n" + (tmp_path / "names.txt").read_text())
     else:
         codec = {"class_path": "Chars", "init_args": {"alphabet": list("abcdefgh"), "end": True, "unknown": True}}
         arguments += ["--data.codec", json.dumps(codec)]
-    with pytest.raises(ValueError, match=rf"cannot resume: the {change} changed .* expected the same data and codec"):
+    with pytest.raises(ValueError, match=rf"cannot resume: {change} changed since the run was begun, from .* to .*"):
         fit.main(arguments)
-    assert contents(tmp_path / "run" / "model") == before
+    after = {name: content for name, content in contents(tmp_path / "run").items() if "tfevents" not in name}
+    assert after == before
 
 
 def test_config_yaml_trains_the_same_run_again(run: Path, tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ import seqgen
 from seqgen import fit
 from seqgen.data.lines import Lines
 from seqgen.data.text import Text
+from seqgen.models import RNN
 from seqgen.run import RunFolder
 from seqgen.training import Training
 
@@ -203,11 +204,17 @@ def test_the_best_model_is_kept_and_early_stopping_stops(tmp_path: Path) -> None
     assert (pytest.approx(kept["val_nats"], abs=1e-5), kept["step"]) == scores[best]
 
 
-def test_an_ngram_is_counted_in_one_epoch(tmp_path: Path) -> None:
+@pytest.mark.parametrize("epochs", [1, 2])
+def test_an_ngram_counts_every_item_once(tmp_path: Path, epochs: int) -> None:
     config = settings(tmp_path, "names")
     config["model"]["model"] = {"class_path": "NGram", "init_args": {"order": 2}}
-    config["data"]["init_args"]["batch_size"] = 15  # 105 items in 7 batches: nothing is left over
-    config["trainer"] |= {"max_steps": -1, "max_epochs": 1, "check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+    config["data"]["init_args"]["batch_size"] = 16  # 105 items: the last batch is not full
+    config["trainer"] |= {
+        "max_steps": -1,
+        "max_epochs": epochs,
+        "check_val_every_n_epoch": 1,
+        "val_check_interval": 1.0,
+    }
     assert train(tmp_path / "run", config) == 0
     data = Lines(**config["data"]["init_args"])
     data.setup("fit")
@@ -230,6 +237,74 @@ def witten_bell(training: list[str], history: str, symbol: str, classes: int) ->
         kinds = len(set(followers))
         p = (followers.count(symbol) + kinds * p) / (len(followers) + kinds) if followers else p
     return p
+
+
+def test_a_label_is_dropped_for_a_whole_sequence_in_training_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: dict[bool, list[torch.Tensor]] = {True: [], False: []}
+    advance = RNN.advance
+
+    def spy(self: RNN, x: Any, carry: Any = None, context: Any = None) -> Any:
+        told[self.training].append(context.labels[:, 0])
+        return advance(self, x, carry, context)
+
+    monkeypatch.setattr(RNN, "advance", spy)
+    config = settings(tmp_path, "table", label_dropout=0.4)
+    config["trainer"] |= {"max_steps": 24, "val_check_interval": 24}
+    assert train(tmp_path / "run", config) == 0
+    training, judging = (torch.cat(told[mode]) for mode in (True, False))
+    assert 0.3 < (training == 0).double().mean() < 0.5
+    assert (judging > 0).all()
+    assert set(training.tolist()) == {0, 1, 2}
+
+
+# -- what a resumed run takes from now
+
+
+def test_a_resumed_run_takes_the_learning_rate_and_decay_of_now(tmp_path: Path) -> None:
+    run, config = tmp_path / "run", settings(tmp_path, "text", final_lr=1.0)
+    assert train(run, config, "--trainer.max_steps=6") == 0
+    arguments = ["--model.lr=0.005", "--model.weight_decay=0.2", "--model.betas=[0.8,0.9]", "--trainer.max_steps=12"]
+    assert fit.main([f"--run={run}", "--resume", *arguments]) == 0
+    assert [float(row["learning_rate"]) for row in rows(run)] == [0.03, 0.005]
+    groups = last(run)["optimizer_states"][0]["param_groups"]
+    assert [(group["lr"], tuple(group["betas"]), group["weight_decay"]) for group in groups] == [
+        (0.005, (0.8, 0.9), 0.2),
+        (0.005, (0.8, 0.9), 0.0),
+    ]
+
+
+@pytest.mark.parametrize("kind", ["names", "ngram"])
+def test_a_finished_run_has_nothing_left_to_do(tmp_path: Path, kind: str, capsys: pytest.CaptureFixture[str]) -> None:
+    run, config = tmp_path / "run", settings(tmp_path, "names")
+    if kind == "ngram":
+        config["model"]["model"] = {"class_path": "NGram", "init_args": {"order": 2}}
+        config["trainer"] |= {"max_steps": -1, "max_epochs": 1, "check_val_every_n_epoch": 1, "val_check_interval": 1.0}
+    assert train(run, config) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert fit.main([f"--run={run}", "--resume"]) == 0
+    assert "nothing left to do, it has trained for" in capsys.readouterr().err
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+
+
+def test_a_resumed_run_keeps_the_best_of_the_last_validation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The last validation comes behind the last checkpoint, which does not know its score."""
+    run, config = tmp_path / "run", settings(tmp_path, "names")
+    assert train(run, config, "--trainer.max_steps=7") == 0
+    kept = provenance(run)
+    assert kept["step"] == 7
+    worse = [kept["val_nats"] + 0.1] * 2
+    epoch_end = Training.on_validation_epoch_end
+
+    def pretend(self: Training) -> None:
+        self.sums = (worse.pop() * self.sums[1], self.sums[1])
+        epoch_end(self)
+
+    monkeypatch.setattr(Training, "on_validation_epoch_end", pretend)
+    assert fit.main([f"--run={run}", "--resume", "--trainer.max_steps=13"]) == 0
+    assert worse == []
+    assert provenance(run) == kept
 
 
 # -- what is refused

@@ -31,7 +31,8 @@ def settings(folder: Path, kind: str, **model: Any) -> dict[str, Any]:
         data = {"path": str(path), "val": 12, "test": 8, "batch_size": 9}
     if kind == "table":
         data |= {"column": "name", "labels": ["sex"], "weight": "count"}
-        rnn |= {"cell": "lstm", "layers": 1, "label_dropout": 0.4}
+        rnn |= {"cell": "lstm", "layers": 1}
+        model = {"label_dropout": 0.4, **model}
     return {
         "model": {"model": {"class_path": "RNN", "init_args": rnn}, "lr": 0.03, "warmup": 2, **model},
         "data": {"class_path": "Text" if kind == "text" else "Lines", "init_args": data},

@@ -52,6 +52,7 @@ class Chars(Codec):
         return torch.from_numpy(self._encode(item, 0))
 
     def _encode(self, text: str, position: int) -> np.ndarray:
+        check_text(text)
         if self.size is None:
             raise ValueError("this Chars codec has no alphabet yet: fit it to a text first")
         points = _points(text)
@@ -72,9 +73,11 @@ class Chars(Codec):
 
     def encode_all(self, items: Sequence[str]) -> tuple[Tensor, list[int]]:
         """All items in one look-up. Raises UnknownSymbol with the position within the item."""
+        for item in items:
+            check_text(item)
         try:
             return self.encode("".join(items)), [len(item) for item in items]
-        except UnknownSymbol:
+        except UnknownSymbol:  # whose place is that in the joined text
             return super().encode_all(items)
 
     def decode(self, symbols: Tensor) -> str:
@@ -116,6 +119,12 @@ class Chars(Codec):
         for item in items:
             alphabet.update(item)
         return type(self)(**{**self.init_args, "alphabet": sorted(alphabet)})
+
+
+def check_text(item: object) -> None:
+    """Raises TypeError for what is no text."""
+    if not isinstance(item, str):
+        raise TypeError(f"got {item!r:.60} of type {type(item).__name__}, expected text (str)")
 
 
 def _points(text: str) -> np.ndarray:

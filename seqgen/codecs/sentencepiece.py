@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqgen.codec import Codec, UnknownSymbol
+from seqgen.codecs.chars import check_text
 
 _SPACE = "\u2581"  # the mark that SentencePiece writes for a space
 # A line with its end; one of 65,536 characters and more is cut, so that memory stays flat whatever the file.
@@ -147,6 +148,7 @@ class SentencePiece(Codec):
 def _lines(items: Iterable[str]) -> Iterator[str]:
     rest = ""
     for item in items:
+        check_text(item)
         rest, done = rest + item, 0
         for line in _LINE.finditer(rest):
             yield line[0]

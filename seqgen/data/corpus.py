@@ -48,7 +48,7 @@ def read(path: Path, encoding: str = "utf-8") -> Iterator[str]:
     except LookupError:
         raise DataError(f"encoding is {encoding!r}, no text encoding of Python; try utf-8, latin-1 or cp1252") from None
     except UnicodeError as error:
-        raise DataError(f"{path} is not {encoding}: {error}; name its encoding with --data.encoding") from None
+        raise DataError(f"{path} is not {encoding}: {error}; say which encoding it has") from None
     except OSError as error:
         raise DataError(f"{path} cannot be read: {error.strerror}") from None
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -76,6 +76,7 @@ class Lines(DataModule):
         self.shares = (val, test)
         self.column = column
         self.label_columns = labels or []
+        self.labels = {}
         self.weight = weight
         self.distinct = distinct
         self.encoding = encoding
@@ -91,7 +92,12 @@ class Lines(DataModule):
                 found.update([value] if value else [])
             text = item.text.encode("utf-8", "surrogatepass")
             keys += hashlib.blake2b(text, digest_size=8, key=str(self.seed).encode()).digest()
-        self.labels = {name: sorted(found) for name, found in zip(self.label_columns, values, strict=True)}
+        self.labels = self.labels or {
+            name: sorted(found) for name, found in zip(self.label_columns, values, strict=True)
+        }
+        for (name, classes), found in zip(self.labels.items(), values, strict=True):
+            if strange := sorted(found.difference(classes)):
+                raise DataError(f"{path}: {name} is {strange[0]!r} somewhere, the model knows {', '.join(classes)}")
         self.parts = self._split(np.frombuffer(keys, np.uint64))
         training = np.zeros(len(keys) // 8, bool)
         training[self.parts["train"]] = True
@@ -114,7 +120,10 @@ class Lines(DataModule):
         )
         wanted = [name for name in (self.column, *self.label_columns, self.weight) if name is not None]
         if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
-            raise DataError(f"{self.path} has no column {absent[0]!r}; its header is {reader.fieldnames}")
+            raise DataError(
+                f"{self.path} has no column {absent[0]!r}; its header, cut at {'commas' if comma else 'tabs'}, is "
+                f"{reader.fieldnames}. A file that is no table wants --data.column null --data.labels null"
+            )
         try:
             for row in reader:
                 if any(row[name] is None for name in wanted):
@@ -143,13 +152,9 @@ class Lines(DataModule):
             raise DataError(f"{self.path} holds no items, expected one a line")
         if not self.distinct:
             keys = np.argsort(rng(self.seed).permutation(len(keys)))
-        ranked = np.unique(keys)
+        ranked, rank = np.unique(keys, return_inverse=True)
         val, test = counts(len(ranked), self.shares)
-        if not val:
-            raise DataError(
-                f"{self.path} leaves nothing to validate on: val is {self.shares[0]} of {len(ranked)} items"
-            )
-        part = np.searchsorted([ranked[val - 1], ranked[val + test - 1]], keys)  # 0 val, 1 test, 2 train
+        part = np.searchsorted([val, val + test], rank, side="right")  # 0 val, 1 test, 2 train
         return {name: np.flatnonzero(part == code) for code, name in enumerate(("val", "test", "train"))}
 
     def _store(self) -> None:
@@ -173,6 +178,13 @@ class Lines(DataModule):
         self.said = np.array(said, np.int64).reshape(len(lengths), len(classes))
         self.weights = np.array(weights, np.float32) if self.weight else None
 
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The columns, the split and the batches."""
+        names = ("batch_size", "column", "weight", "distinct", "seed")
+        own = {name: getattr(self, name) for name in names}
+        return {**own, "labels": self.label_columns, "val and test": list(self.shares)}
+
     def train_dataloader(self) -> Loader:
         """Batches of items of like length, so that little is padding, in an order of its own for every epoch."""
         places = self.parts["train"]
@@ -181,7 +193,7 @@ class Lines(DataModule):
                 f"{self.path} leaves {len(places)} items to train on, fewer than batch_size {self.batch_size}; "
                 f"expected more items or a smaller --data.batch_size"
             )
-        return Loader(partial(self._shuffled, places), len(places) // self.batch_size)
+        return Loader(partial(self._shuffled, places), -(-len(places) // self.batch_size))
 
     def held_out(self, part: str) -> Loader:
         """Every item of a held-out part, once."""
@@ -192,12 +204,10 @@ class Lines(DataModule):
 
     def _shuffled(self, places: np.ndarray, epoch: int, position: int) -> Iterator[Batch]:
         random = rng(self.seed, epoch)
-        size = self.batch_size
         order = random.permutation(places)
         order = order[np.argsort(self._length(order), kind="stable")]
-        first = random.integers(len(places) % size + 1)  # what is left over changes with the epoch
-        groups = order[first : first + len(places) // size * size].reshape(-1, size)
-        return map(self._batch, random.permutation(groups)[position:])
+        groups = np.array_split(order, -(-len(places) // self.batch_size))  # as even as can be: none is left over
+        return (self._batch(groups[number]) for number in random.permutation(len(groups))[position:])
 
     def _length(self, places: np.ndarray) -> np.ndarray:
         lengths: np.ndarray = self.ends[places] - np.where(places > 0, self.ends[places - 1], 0)

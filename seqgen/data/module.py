@@ -2,12 +2,13 @@
 
 from abc import ABC, abstractmethod
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from seqgen.codec import Codec
-from seqgen.data.corpus import Corpus, locate, sha256
+from seqgen.data.corpus import Corpus, DataError, locate, sha256
 from seqgen.data.loader import Loader
 
 
@@ -21,6 +22,7 @@ class DataModule(LightningDataModule, ABC):
     source: str | Corpus | None
     codec: Codec
     labels: dict[str, list[str]]
+    shares: tuple[float, float]
 
     def __init__(self) -> None:
         super().__init__()
@@ -45,6 +47,11 @@ class DataModule(LightningDataModule, ABC):
             raise ValueError(f"{type(self.codec).__name__} has no symbols to count")
         return self.codec.size
 
+    @property
+    @abstractmethod
+    def plan(self) -> dict[str, Any]:
+        """What the split and the order of the batches depend on besides the file: plain values by argument name."""
+
     @abstractmethod
     def read(self, path: Path) -> None:
         """Fill codec, labels and parts."""
@@ -55,11 +62,21 @@ class DataModule(LightningDataModule, ABC):
 
     @abstractmethod
     def held_out(self, part: str) -> Loader:
-        """Batches of the part "val" or "test", each symbol once."""
+        """Batches of a part, each symbol once."""
 
     def val_dataloader(self) -> Loader:
-        """The validation part."""
+        """The validation part. Raises DataError when there is none."""
+        if not len(self.parts["val"]):
+            raise DataError(f"{self.source} leaves nothing to validate on; expected a longer file or a larger data.val")
         return self.held_out("val")
+
+    def everything(self) -> Loader:
+        """Batches of the whole file, each symbol once, for a file that no model was trained on."""
+        return self.held_out("train")
+
+    def hold_out(self, source: str, codec: Codec, labels: dict[str, list[str]]) -> None:
+        """Read another file with a model's codec and labels in place of the run's own, all of it for `everything`."""
+        self.source, self.codec, self.labels, self.shares = source, codec, labels, (0, 0)
 
     def test_dataloader(self) -> Loader:
         """The test part."""

@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -68,16 +69,19 @@ class Text(DataModule):
         for name, start, stop in (("train", 0, train), ("val", train, train + val), ("test", train + val, total)):
             pieces = self.codec.pieces(_portion(read(path, self.encoding), start, stop))
             self.parts[name] = store(pieces, self.symbols_known)
-        if not len(self.parts["val"]):
-            raise DataError(f"{path} leaves nothing to validate on: val is {self.shares[0]} of {total} characters")
-        if len(self.parts["train"]) < 2 * self.batch_size:
-            raise DataError(
-                f"{path} leaves {len(self.parts['train'])} symbols to train on, fewer than 2 for each of batch_size "
-                f"{self.batch_size} lanes; expected a longer text or a smaller --data.batch_size"
-            )
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """The lanes."""
+        return {"batch_size": self.batch_size, "length": self.length, "val and test": list(self.shares)}
 
     def train_dataloader(self) -> Loader:
-        """Windows of all lanes, (batch_size, length) each."""
+        """Windows of all lanes, (batch_size, length) each. Raises DataError for a text too short for them."""
+        if len(self.parts["train"]) < 2 * self.batch_size:
+            raise DataError(
+                f"{self.source} leaves {len(self.parts['train'])} symbols to train on, fewer than 2 for each of "
+                f"batch_size {self.batch_size} lanes; expected a longer text or a smaller --data.batch_size"
+            )
         return self._loader("train", self.batch_size, self.length)
 
     def held_out(self, part: str) -> Loader:

@@ -35,7 +35,6 @@ class RNN(Model):
             normalise the sums inside the cell; here torch's fused layers still serve.
         tied: Whether the embedding's matrix is W too (Press & Wolf 2017, arXiv:1608.05859); needs embedding == hidden.
         forget_bias: The LSTM's forget bias at the start of training (Jozefowicz et al. 2015).
-        label_dropout: Probability that a label is not said, in training.
 
     >>> from seqgen.outputs import Categorical
     >>> model = RNN(Categorical(4), cell="tanh", hidden=3)
@@ -55,7 +54,6 @@ class RNN(Model):
         layer_norm: bool = False,
         tied: bool = False,
         forget_bias: float = 1.0,
-        label_dropout: float = 0.1,
     ) -> None:
         super().__init__()
         if cell not in KINDS:
@@ -86,8 +84,8 @@ class RNN(Model):
                 nn.init.constant_(one.get_parameter("bias_ih_l0")[hidden : 2 * hidden], forget_bias)
         self.labelled = bool(labels)
         if labels:
-            self.label_state = LabelEmbedding(labels, self.initial.numel(), label_dropout)
-            self.label_input = LabelEmbedding(labels, widths[0], label_dropout)
+            self.label_state = LabelEmbedding(labels, self.initial.numel())
+            self.label_input = LabelEmbedding(labels, widths[0])
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Parameters (B, T, P) of every symbol of x (B, T)."""

@@ -11,18 +11,15 @@ from seqgen.model import Context
 class LabelEmbedding(nn.Module):
     """A learnt vector for every class of every label of a sequence; the vectors of several labels add up.
 
-    Class 0 of each label means "not said", with a vector of its own. In training, each label of a sequence is set to
-    0 with probability `dropout`, so that one model learns p(x | label) and p(x) both (Ho & Salimans 2022,
-    arXiv:2207.12598, do this to diffusion models).
+    Class 0 of each label means "not said", with a vector of its own.
     """
 
-    def __init__(self, classes: Sequence[int], width: int, dropout: float = 0.1) -> None:
+    def __init__(self, classes: Sequence[int], width: int) -> None:
         super().__init__()
-        if min(classes, default=1) < 1 or not 0 <= dropout <= 1:
-            raise ValueError(f"classes are {list(classes)} and dropout {dropout}, expected 1 or more and 0 to 1")
+        if min(classes, default=1) < 1:
+            raise ValueError(f"classes are {list(classes)}, expected 1 or more of each label")
         self.classes = tuple(classes)
         self.width = width
-        self.dropout = dropout
         self.tables = nn.ParameterList(0.1 * torch.randn(count + 1, width) for count in classes)
 
     def forward(self, context: Context | None, batch: int) -> Tensor:
@@ -31,8 +28,6 @@ class LabelEmbedding(nn.Module):
         Raises ValueError when the context has other labels than the model.
         """
         labels = self._labels(context, batch)
-        if self.training and self.dropout:
-            labels = labels * (torch.rand(labels.shape, device=labels.device) >= self.dropout)
         vectors = [table[column] for table, column in zip(self.tables, labels.unbind(1), strict=True)]
         return torch.stack(vectors).sum(0)
 
