@@ -17,10 +17,13 @@ State = Any
 class Context(NamedTuple):
     """What a sequence is conditioned on besides its own past.
 
-    `labels` (B, L) int64 holds L labels a sequence: 0 where a label is not said, else 1 + its class.
+    `labels` (B, L) int64 holds L labels a sequence: 0 where a label is not said, else 1 + its class. `features`
+    (B, F, D) holds F frames of D numbers, each for as many symbols as the model's `hop`, the first from the first
+    symbol on.
     """
 
     labels: Tensor | None = None
+    features: Tensor | None = None
 
 
 class Batch(NamedTuple):

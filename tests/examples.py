@@ -14,7 +14,7 @@ from seqgen.codec import Codec
 from seqgen.codecs import Chars, SentencePiece
 from seqgen.config import _REGISTRY
 from seqgen.model import Batch, Context, Model
-from seqgen.models import RNN, NGram
+from seqgen.models import RNN, NGram, WaveNet
 from seqgen.output import Output
 from seqgen.outputs import Bernoulli, Categorical
 
@@ -31,11 +31,22 @@ def labels_of(model: Model) -> list[int]:
 
 
 def draw_context(model: Model, batch: int, generator: torch.Generator) -> Context | None:
-    """Random labels, not said ones among them; None for a model without labels."""
-    if not (labels := labels_of(model)):
-        return None
-    columns = [torch.randint(count + 1, (batch,), generator=generator) for count in labels]
-    return Context(torch.stack(columns, 1))
+    """Random labels, not said ones among them, and features, for as far as the model takes some; None for neither."""
+    columns = [torch.randint(count + 1, (batch,), generator=generator) for count in labels_of(model)]
+    return with_labels(model, torch.stack(columns, 1) if columns else None, batch, generator)
+
+
+def with_labels(
+    model: Model, labels: torch.Tensor | None, batch: int, generator: torch.Generator | None = None
+) -> Context | None:
+    """These labels (B, L), and features for 60 symbols if the model takes any: random ones, or always the same ones."""
+    count = model.init_args.get("features", 0)
+    if not count:
+        return None if labels is None else Context(labels)
+    frames = -(-60 // model.init_args["hop"])
+    one = torch.randn(1, frames, count, generator=torch.Generator().manual_seed(3)).expand(batch, -1, -1)
+    features = one if generator is None else torch.randn(batch, frames, count, generator=generator)
+    return Context(labels, features.double())
 
 
 def classes_of(output: Output) -> int:
@@ -43,8 +54,15 @@ def classes_of(output: Output) -> int:
     return len(output(torch.zeros(output.size)).enumerate_support())
 
 
+def countable(output: Output) -> bool:
+    """Whether symbols are classes; else they are numbers."""
+    return not output.dtype.is_floating_point
+
+
 def draw_symbols(model: Model, batch: int, length: int, generator: torch.Generator) -> torch.Tensor:
     """Random symbols (B, T)."""
+    if not countable(model.output):
+        return torch.randn(batch, length, generator=generator, dtype=torch.float64)
     return torch.randint(classes_of(model.output), (batch, length), generator=generator)
 
 
@@ -54,6 +72,16 @@ def rnn(output: Output, **arguments: Any) -> RNN:
     model = RNN(output, hidden=5, **arguments).eval()
     for parameter in model.parameters():
         torch.nn.init.normal_(parameter, std=0.7)
+    return model
+
+
+def wavenet(output: Output, **arguments: Any) -> WaveNet:
+    """A small network with weights that are far from all symmetries of a fresh one."""
+    torch.manual_seed(1)
+    sizes = {"layers": 2, "blocks": 2, "residual": 4, "gate": 5, "skip": 6, "end": 7, "condition": 3}
+    model = WaveNet(output, **{**sizes, **arguments}).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
     return model
 
 
@@ -81,6 +109,13 @@ MODELS: dict[str, Callable[[], Model]] = {
     "RNN-labels-embedding": functools.partial(rnn, Categorical(3), cell="gru", labels=[2], embedding=4),
     **{f"NGram-{order}": functools.partial(ngram, Categorical(3), order=order) for order in (1, 2, 3)},
     "NGram-labels": functools.partial(ngram, Categorical(3), order=2, labels=[2, 3]),
+    **{f"WaveNet-{kernel}": functools.partial(wavenet, Categorical(3), kernel=kernel) for kernel in (2, 3, 4)},
+    "WaveNet-bernoulli": functools.partial(wavenet, Bernoulli()),
+    "WaveNet-scalar": functools.partial(wavenet, Categorical(3), scalar=True, dropout=0.5),
+    "WaveNet-labels": functools.partial(wavenet, Categorical(3), labels=[2, 3]),
+    "WaveNet-features": functools.partial(wavenet, Categorical(3), features=2, hop=3),
+    "WaveNet-repeat": functools.partial(wavenet, Categorical(3), features=2, hop=3, upsampling="repeat", kernel=3),
+    "WaveNet-both": functools.partial(wavenet, Categorical(3), features=2, hop=2, labels=[2]),
     "NGram-fresh": functools.partial(NGram, Categorical(3)),
 }
 

@@ -4,6 +4,7 @@ tests/test_laws.py runs them on every example of tests/examples.py.
 """
 
 import copy
+import functools
 import itertools
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -11,17 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from examples import classes_of, draw_context, draw_symbols, labels_of
+from examples import classes_of, countable, draw_context, draw_symbols, labels_of, with_labels
 from scipy import stats
 from torch import Tensor
 
 import seqgen
+import seqgen.codecs
 from seqgen.codecs import Chars
 from seqgen.config import build, describe
 from seqgen.generate import draw_noise, sample
 from seqgen.model import Context, Model, State
 from seqgen.models import NGram
 from seqgen.output import Sampling
+from seqgen.outputs import Bernoulli, Categorical
 from seqgen.pipeline import Pipeline
 
 
@@ -43,12 +46,15 @@ def close(got: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
 
 
 def spaces(model: Model, length: int) -> Iterator[tuple[Tensor, Context | None]]:
-    """Every sequence (K^T, T), without labels and with each choice of them."""
-    x = torch.tensor(list(itertools.product(range(classes_of(model.output)), repeat=length)))
-    yield x, None
+    """Every sequence (K^T, T), without labels and with each choice of them; of numbers, those of a grid."""
+    if countable(model.output):
+        x = torch.tensor(list(itertools.product(range(classes_of(model.output)), repeat=length)))
+    else:
+        x = torch.cartesian_prod(*[torch.linspace(-40, 40, 1001, dtype=torch.float64)] * length).view(-1, length)
+    yield x, with_labels(model, None, len(x))
     for row in itertools.product(*(range(count + 1) for count in labels_of(model))):
         if row:
-            yield x, Context(torch.tensor(row).expand(len(x), -1))
+            yield x, with_labels(model, torch.tensor(row).expand(len(x), -1), len(x))
 
 
 def is_causal(model: Model) -> None:
@@ -58,7 +64,7 @@ def is_causal(model: Model) -> None:
     rows = model(x, context)
     for t in range(6):
         changed = x.clone()
-        changed[:, t] = (x[:, t] + 1) % classes_of(model.output)
+        changed[:, t] = (x[:, t] + 1) % (classes_of(model.output) if countable(model.output) else 7.0)
         assert torch.equal(model(changed, context)[:, : t + 1], rows[:, : t + 1])
 
 
@@ -66,8 +72,8 @@ def sees_the_past(model: Model) -> None:
     """Changing x_t changes the row behind it, but for a table that has no memory or has counted nothing."""
     if isinstance(model, NGram) and (model.order == 1 or not len(model.counts_1)):
         return
-    x = torch.zeros(1, 3, dtype=torch.int64)
-    assert not torch.equal(model(x)[:, 1], model(x + torch.tensor([1, 0, 0]))[:, 1])
+    x, context, model = torch.zeros(1, 3, dtype=model.output.dtype), with_labels(model, None, 1), exact(model)
+    assert not torch.equal(model(x, context)[:, 1], model(x + torch.tensor([1, 0, 0]), context)[:, 1])
 
 
 def steps_equal_forward(model: Model) -> None:
@@ -111,10 +117,13 @@ def pieces_equal_forward(model: Model) -> None:
 
 def is_a_density(model: Model) -> None:
     """The probabilities of all sequences of one length sum to 1, whatever the labels."""
-    for length in (1, 4):
+    if not countable(model.output):
+        model = exact(model)  # spaces give a grid
+    for length in (1, 4) if countable(model.output) else (1, 2):
         for x, context in spaces(model, length):
-            total = model.log_prob(x, context).double().sum(1).exp().sum()
-            assert abs(total.item() - 1) < 1e-6
+            with torch.no_grad():
+                total = model.log_prob(x, context).double().sum(1).exp().sum()
+            assert abs(total.item() * (1 if countable(model.output) else 0.08**length) - 1) < 1e-6
 
 
 def every_parameter_learns(model: Model) -> None:
@@ -135,7 +144,7 @@ def builds_the_same(model: Model) -> None:
     assert type(built) is type(model)
     assert describe(built) == description
     built.load_state_dict(model.state_dict())
-    x, context = next(spaces(model, 3))
+    x, context = next(spaces(model, 3 if countable(model.output) else 1))
     assert torch.equal(built.eval()(x, context), model(x, context))
 
 
@@ -143,12 +152,18 @@ def saved_is_loaded(model: Model, folder: Path) -> None:
     """What was saved and loaded gives equal outputs, bit by bit, and describes itself equally."""
     names = [[f"{label}" for label in range(count)] for count in labels_of(model)]
     labels = {f"label {place}": classes for place, classes in enumerate(names)}
-    Pipeline(model, Chars("abcdefgh"[: classes_of(model.output)]), labels, {"step": 3}).save_pretrained(folder)
+    codec = Chars("abcdefgh"[: classes_of(model.output)]) if countable(model.output) else seqgen.codecs.Waveform()
+    Pipeline(model, codec, labels, {"step": 3}).save_pretrained(folder)
     loaded = seqgen.load(folder)
     assert describe(loaded.model) == describe(model)
     assert (loaded.labels, loaded.provenance) == (labels, {"step": 3})
-    for x, context in spaces(model, 3):
+    for x, context in spaces(model, 3 if countable(model.output) else 1):
         assert torch.equal(loaded.model(x, context), model(x, context))
+
+
+def rows_of(context: Context, rows: slice) -> Context:
+    """The context of some rows."""
+    return Context(*(None if part is None else part[rows] for part in context))
 
 
 def padding_changes_nothing(model: Model) -> None:
@@ -156,18 +171,22 @@ def padding_changes_nothing(model: Model) -> None:
     model, generator = exact(model), torch.Generator().manual_seed(6)
     x, context = draw_symbols(model, 5, 8, generator), draw_context(model, 5, generator)
     for row, length in enumerate((1, 8, 3, 5, 7)):
-        mine = None if context is None else Context(context.labels[row : row + 1])
+        mine = None if context is None else rows_of(context, slice(row, row + 1))
         close(model.log_prob(x[row : row + 1, :length], mine)[0], model.log_prob(x, context)[row, :length])
 
 
 def samples_follow_log_prob(model: Model) -> None:
     """Frequencies of 6,000 samples match `log_prob`: chi-square at a fixed seed, rare sequences taken together."""
-    context = Context(torch.tensor([[1] * len(labels_of(model))]).expand(6000, -1)) if labels_of(model) else None
+    labels = torch.ones(6000, len(labels_of(model)), dtype=torch.int64) if labels_of(model) else None
+    context = with_labels(model, labels, 6000)
+    if not countable(model.output):
+        draws_invert_the_cdf(model, context)
+        return
     x, _ = next(spaces(model, 3))
     drawn = sample(model, draw_noise(6000, 3, seed=7), context=context)
     places = (drawn * classes_of(model.output) ** torch.tensor([2, 1, 0])).sum(1)
     counts = torch.bincount(places, minlength=len(x)).double()
-    mine = None if context is None else Context(context.labels[:1].expand(len(x), -1))
+    mine = None if context is None else rows_of(context, slice(len(x)))
     expected = 6000 * model.log_prob(x, mine).double().sum(1).exp().detach()
     common = expected >= 8
     bins = [torch.cat([part[common], part[~common].sum(0, keepdim=True)]) for part in (counts, expected)]
@@ -176,8 +195,17 @@ def samples_follow_log_prob(model: Model) -> None:
     assert stats.chisquare(bins[0].numpy(), (bins[1] * 6000 / bins[1].sum()).numpy()).pvalue > 1e-3
 
 
+def draws_invert_the_cdf(model: Model, context: Context | None) -> None:
+    """Of numbers: each is where its own conditional distribution function has the value of the noise."""
+    model, noise = exact(model), draw_noise(6000, 3, seed=7)
+    drawn = sample(model, noise, context=context)
+    close(model.output(model(drawn, context)).cdf(drawn), noise, 1e-5)
+
+
 def tensors_of(state: State) -> list[Tensor]:
-    """The tensors in a nest of tuples."""
+    """The tensors in a nest of tuples and numbers."""
+    if isinstance(state, int):
+        return []
     return [state] if isinstance(state, Tensor) else [tensor for part in state for tensor in tensors_of(part)]
 
 
@@ -207,26 +235,31 @@ def bad_contexts_raise(model: Model) -> None:
     if counts:
         bad += [[1] * (len(counts) - 1), [*counts[:-1], counts[-1] + 1], [-1, *counts[1:]]]
     for row in bad:
-        for call in (lambda context: model(torch.zeros(2, 3, dtype=torch.int64), context), lambda c: model.start(2, c)):
+        x = torch.zeros(2, 3, dtype=model.output.dtype)
+        for call in (functools.partial(model, x), functools.partial(model.start, 2)):
             with pytest.raises(ValueError, match="label"):
-                call(Context(torch.tensor([row, row], dtype=torch.int64).reshape(2, -1)))
+                call(with_labels(model, torch.tensor([row, row], dtype=torch.int64).reshape(2, -1), 2))
 
 
 def empty_sequences_have_no_rows(model: Model) -> None:
     """`forward` of no symbols has no rows."""
-    rows = model(torch.zeros(2, 0, dtype=torch.int64))
+    rows = model(torch.zeros(2, 0, dtype=model.output.dtype), with_labels(model, None, 2))
     assert rows.shape == (2, 0, model.output.size)
 
 
 def sampling_is_pure(model: Model) -> None:
     """The same noise gives the same symbols; rows do not depend on their neighbours."""
     noise, sampling = draw_noise(6, 5, seed=9), Sampling(temperature=0.7, top_p=0.9)
-    drawn = sample(model, noise, sampling)
-    assert torch.equal(drawn, sample(model, noise, sampling))
-    assert torch.equal(drawn[2:4], sample(model, noise[2:4], sampling))
-    assert int(drawn.min()) >= 0
-    assert int(drawn.max()) < classes_of(model.output)
-    assert np.isfinite(model.log_prob(drawn).detach().numpy()).all()
+    sampling = sampling if isinstance(model.output, Categorical | Bernoulli) else Sampling(temperature=0.7)
+    context = with_labels(model, None, 6)
+    drawn = sample(model, noise, sampling, context)
+    assert torch.equal(drawn, sample(model, noise, sampling, context))
+    few = None if context is None else rows_of(context, slice(2, 4))
+    assert torch.equal(drawn[2:4], sample(model, noise[2:4], sampling, few))
+    if countable(model.output):
+        assert int(drawn.min()) >= 0
+        assert int(drawn.max()) < classes_of(model.output)
+    assert np.isfinite(model.log_prob(drawn, context).detach().numpy()).all()
 
 
 MODEL_LAWS: list[Callable[[Model], None]] = [

@@ -40,7 +40,7 @@ class Categorical(Output):
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """The first class whose cumulative probability exceeds the noise."""
-        return invert(self(parameters, sampling).probs, noise)
+        return invert(restrict(parameters, sampling).softmax(-1), noise)
 
     def project(self, x: Tensor, weight: Tensor) -> Tensor:
         """A product with a one-hot vector picks a column: the same arithmetic as an embedding look-up."""
