@@ -8,12 +8,12 @@ import random
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from seqgen.pipeline import Pipeline
+    from seqgen.pipeline import Label, Pipeline
     from seqgen.score import Scores, Total
 
 # torch and what is built on it are imported by the commands that need them: --help answers at once.
@@ -62,10 +62,12 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("fit", help="train a model: seqgen fit --config trainer.yaml --config names/gru.yaml")
 
-    sample = _command(commands, "sample", _sample, "draw new texts")
+    sample = _command(commands, "sample", _sample, "draw new texts or clips")
     sample.add_argument("-n", type=int, default=1, help="how many (default: %(default)s)")
-    sample.add_argument("--prompt", default="", help="what they begin with")
-    sample.add_argument("--length", type=int, default=500, help="symbols at most (default: %(default)s)")
+    sample.add_argument("--prompt", default=None, help="what they begin with: a text, or a sound file")
+    sample.add_argument("--length", type=int, default=None, help="symbols at most (default: 500, or a second)")
+    sample.add_argument("--seconds", type=float, default=None, help="of sound at most, in place of --length")
+    sample.add_argument("--context", default=None, help="a sound file, whose features the clip is to have (vocoders)")
     sample.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
     sample.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest (default: %(default)s)")
     sample.add_argument(
@@ -73,14 +75,16 @@ def _parser() -> argparse.ArgumentParser:
     )
     sample.add_argument("--top-p", type=float, default=1.0, help="the likeliest with this mass (default: %(default)s)")
     sample.add_argument("--seed", type=int, default=None, help="the same seed gives the same texts")
-    sample.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all")
+    sample.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all: .wav, .flac ...")
+    sample.add_argument("--png", type=Path, default=None, help="draw waveform, spectrogram and surprise of a clip")
+    sample.add_argument("--stream", action="store_true", help="raw PCM on standard output, as it is made")
     sample.add_argument("--json", action="store_true", help="one JSON document")
 
-    score = _command(commands, "score", _score, "log-probabilities of given texts")
-    score.add_argument("texts", nargs="*", metavar="TEXT", help="texts to score")
+    score = _command(commands, "score", _score, "log-probabilities of given texts or sound files")
+    score.add_argument("texts", nargs="*", metavar="TEXT", help="texts to score; sound files for a model of sound")
     score.add_argument("--file", type=Path, help="score a file of any size: each line, or the whole as one long text")
     score.add_argument("--encoding", default="utf-8", help="of the file (default: %(default)s)")
-    score.add_argument("--prefix", default="", help="score what follows this text, given it")
+    score.add_argument("--prefix", default=None, help="score what follows this text or sound file, given it")
     score.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
     score.add_argument("--no-end", action="store_true", help="leave the end symbol out: the text may go on")
     score.add_argument("--json", action="store_true", help="one JSON document, with every symbol's log-probability")
@@ -140,6 +144,11 @@ def _sample(options: argparse.Namespace) -> None:
     names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
     choices = {name: getattr(options, name) for name in names}
     label = _label(options.label)
+    if pipeline.codec.unit == "second":
+        _sample_sounds(pipeline, options, label, choices)
+        return
+    if wrong := [f"--{name}" for name in ("seconds", "context", "png", "stream") if getattr(options, name)]:
+        raise ValueError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
     if options.n == 1 and not options.json and options.out is None:
         for piece in pipeline.stream(label=label, **choices):
             print(_printable(piece), end="", flush=True)
@@ -158,6 +167,27 @@ def _sample(options: argparse.Namespace) -> None:
         write_atomically(options.out, (document + "\n").encode("utf-8", "surrogatepass"))
 
 
+def _sample_sounds(pipeline: "Pipeline", options: argparse.Namespace, label: "Label", choices: dict[str, Any]) -> None:
+    from seqgen import sounds
+
+    if options.seconds is not None:
+        if options.length is not None or not 0 <= options.seconds < 1e6:
+            raise ValueError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
+        choices["length"] = round(options.seconds * sounds.codec(pipeline).rate)
+    if options.stream:
+        if options.n != 1 or options.out is not None or options.json or options.png is not None:
+            raise ValueError("--stream writes one clip to standard output, without -n, --out, --png and --json")
+        sounds.pour(pipeline, options.context, label, choices)
+        return
+    if options.out is None:
+        raise ValueError("expected --out clip.wav, or --stream for raw PCM on standard output")
+    files = sounds.save(pipeline, options.n, options.out, options.png, options.context, label, choices)
+    if options.json:
+        print(json.dumps({**choices, "label": label, "files": [str(file) for file in files]}, indent=2))
+    else:
+        print("\n".join(map(str, files)))
+
+
 def _printable(text: str) -> str:
     """Text that standard output can encode; a lone surrogate is shown as its number."""
     encoding = sys.stdout.encoding or "utf-8"
@@ -174,6 +204,9 @@ def _score(options: argparse.Namespace) -> None:
         raise ValueError("--prefix goes with texts, not with --file")
     pipeline = _load(options)
     end = not options.no_end
+    if pipeline.codec.unit == "second":
+        _score_sounds(pipeline, options, end)
+        return
     if options.texts:
         scores = pipeline.score(options.texts, prefix=options.prefix, label=_label(options.label), end=end)
         rows: Iterable[tuple[str | None, Scores]] = zip(options.texts, scores, strict=True)
@@ -182,6 +215,27 @@ def _score(options: argparse.Namespace) -> None:
 
         rows = file_scores(pipeline, options.file, options.encoding, _label(options.label), end)
     (_score_json if options.json else _score_lines)(rows, options.file is None)
+
+
+def _score_sounds(pipeline: "Pipeline", options: argparse.Namespace, end: bool) -> None:
+    from seqgen import sounds
+
+    files = options.texts or [str(options.file)]
+    scores = sounds.score(pipeline, files, options.prefix, _label(options.label), end)
+    if options.json:
+        with _document() as document:
+            sounds.write_scores(pipeline, scores, document)
+    else:
+        sounds.print_scores(pipeline, scores)
+
+
+@contextlib.contextmanager
+def _document() -> Iterator[IO[str]]:
+    """A file that goes to standard output once it is whole, so that what fails prints nothing there."""
+    with tempfile.TemporaryFile("w+") as document:
+        yield document
+        document.seek(0)
+        shutil.copyfileobj(document, sys.stdout)
 
 
 def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -> None:
@@ -207,7 +261,7 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -
     from seqgen.score import Total
 
     total, ended, before = Total(), False, "\n"
-    with tempfile.TemporaryFile("w+") as document:
+    with _document() as document:
         document.write('{"items": [')
         for text, score in rows:
             total, ended = total + score.total, ended or score.end_counted
@@ -217,8 +271,6 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -
             document.write(before + json.dumps(item))
             before = ",\n"
         document.write(f'\n], "total": {json.dumps({**total.as_dict(), "end_counted": ended})}}}\n')
-        document.seek(0)
-        shutil.copyfileobj(document, sys.stdout)
 
 
 # -- evaluate

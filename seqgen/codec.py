@@ -27,6 +27,8 @@ class Codec(Configurable, ABC):
     """Whether `fit` learns statistics, and so must not see held-out items; an alphabet is none."""
     unit: str
     """What `lengths` counts, in the singular, such as "character"."""
+    usual_length: int = 500
+    """Symbols that are sampled when nobody says how many."""
 
     @abstractmethod
     def encode(self, item: Any) -> Tensor:
@@ -50,7 +52,7 @@ class Codec(Configurable, ABC):
         """The item that symbols (T,) stand for, up to the first end symbol."""
 
     @abstractmethod
-    def stream(self, symbols: Iterable[int]) -> Iterator[Any]:
+    def stream(self, symbols: Iterable[Any]) -> Iterator[Any]:
         """Decoded pieces, each as soon as it is certain, up to the first end symbol; joined they equal `decode`."""
 
     @abstractmethod

@@ -10,7 +10,7 @@ import yaml
 
 from seqgen.checkpoint import CheckpointError
 from seqgen.data.corpus import lines, locate, read
-from seqgen.model import Batch, Carry, Context
+from seqgen.model import Batch, Carry
 from seqgen.pipeline import Label, Pipeline, load
 from seqgen.score import Scores, Total
 
@@ -78,13 +78,11 @@ def _total(pipeline: Pipeline, batches: Iterator[Batch]) -> Total:
     model, total = pipeline.model, Total()
     carry: Carry | None = None
     for batch in batches:
-        x, mask = batch.x.to(model.device), batch.mask.to(model.device)
-        labels = None if batch.context is None else batch.context.labels
-        context = None if labels is None else Context(labels.to(model.device))
-        rows, carry = model.advance(x, carry if batch.window else None, context)
+        x, mask, context, weight, window = batch.to(model.device)
+        rows, carry = model.advance(x, carry if window else None, context)
         log_prob = model.output(rows.double()).log_prob(x)
-        weight = torch.ones(len(x)) if batch.weight is None else batch.weight
-        weights = (mask * weight.to(mask.device).unsqueeze(1)).double()
-        lengths = pipeline.codec.lengths(x.cpu()).to(mask.device)
-        total += Total(-float((log_prob * weights).sum()), float(weights.sum()), float((lengths * weights).sum()))
+        weights = (mask if weight is None else mask * weight.unsqueeze(1)).double()
+        lengths = pipeline.codec.lengths(x.cpu()).to(x.device)
+        nats, units = -float((log_prob * weights).sum()), float((lengths * weights).sum())
+        total += Total(nats, float(weights.sum()), units, pipeline.codec.unit)
     return total

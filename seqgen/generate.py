@@ -1,6 +1,6 @@
 """The only sampling loop. Sampling is a pure function of (model, context, sampling, noise)."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import torch
 from torch import Tensor
@@ -46,15 +46,18 @@ def sample(
     context: Context | None = None,
     prompt: Tensor | None = None,
     end: int | None = None,
+    watch: Callable[[int], None] | None = None,
 ) -> Tensor:
     """Symbols (B, T) without the prompt; T is shorter than the noise once every row holds the symbol `end`.
 
-    What a row holds behind its own end means nothing.
+    What a row holds behind its own end means nothing. `watch` is called with the number of columns drawn.
     """
     columns: list[Tensor] = []
     ended = torch.zeros(len(noise), dtype=torch.bool, device=model.device)
     for x in stream(model, noise, sampling, context, prompt):
         columns.append(x)
+        if watch is not None:
+            watch(len(columns))
         if end is not None:
             ended |= x == end
             if bool(ended.all()):

@@ -39,6 +39,10 @@ class Batch(NamedTuple):
     weight: Tensor | None = None
     window: int | None = None
 
+    def to(self, device: torch.device) -> "Batch":
+        """The batch on another device."""
+        return Batch(*pytree.tree_map_only(Tensor, lambda tensor: tensor.to(device), tuple(self)))
+
 
 class Carry(NamedTuple):
     """Where a reader of a long sequence stands: the last symbol (B, 1) read, and the state before it was taken in.
@@ -63,6 +67,11 @@ class Model(nn.Module, Configurable, ABC):
     """
 
     output: Output
+
+    @property
+    def receptive_field(self) -> int | None:
+        """How many symbols back a row sees; None: all of them."""
+        return None
 
     @abstractmethod
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:

@@ -1,10 +1,11 @@
 """A trained model with its codec: what users load to sample and score."""
 
 import random
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,7 +16,9 @@ import seqgen.outputs  # noqa: F401
 from seqgen import checkpoint, generate
 from seqgen.checkpoint import CheckpointError
 from seqgen.codec import Codec
+from seqgen.codecs.sound import Sound
 from seqgen.config import ConfigError, build, describe
+from seqgen.mel import LogMel
 from seqgen.model import Context, Model
 from seqgen.output import Sampling
 from seqgen.score import Columns, Scores, Total, follow
@@ -31,7 +34,7 @@ class Pipeline:
     """Model, codec, labels and provenance; the model is kept in evaluation mode.
 
     `labels` names the classes of every label, in order, such as {"sex": ["F", "M"]}; `provenance` is plain JSON that
-    says how the model came about.
+    says how the model came about; `features` computes what the model is conditioned on besides labels from a clip.
     """
 
     def __init__(
@@ -40,15 +43,14 @@ class Pipeline:
         codec: Codec,
         labels: Mapping[str, Sequence[str]] | None = None,
         provenance: Mapping[str, Any] | None = None,
+        features: LogMel | None = None,
     ) -> None:
-        support = model.output(torch.zeros(model.output.size))
-        classes = len(support.enumerate_support()) if support.has_enumerate_support else None
-        if codec.size != classes:
-            raise ValueError(f"the codec has {codec.size} symbols and the model's output {classes}, expected as many")
+        check_fit(model, codec, features)
         self.model = model.eval()
         self.codec = codec
         self.labels = {name: list(classes) for name, classes in (labels or {}).items()}
         self.provenance = dict(provenance or {})
+        self.features = features
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -64,9 +66,11 @@ class Pipeline:
             model = build(config.get("model"), Model, f"{where}: model")
             codec = build(config.get("codec"), Codec, f"{where}: codec")
             model.load_state_dict(tensors)
+            described = config.get("features")
+            features = None if described is None else build(described, LogMel, f"{where}: features")
             if not isinstance(provenance := config.get("provenance"), dict):
                 raise ConfigError(f"{where}: provenance is {provenance!r}, expected an object")
-            return cls(model.to(device), codec, _labels(config.get("labels"), where), provenance)
+            return cls(model.to(device), codec, _labels(config.get("labels"), where), provenance, features)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
         except ValueError as error:
@@ -81,6 +85,7 @@ class Pipeline:
             "model": describe(self.model),
             "codec": describe(self.codec),
             "labels": self.labels,
+            "features": None if self.features is None else describe(self.features),
             "provenance": self.provenance,
         }
         checkpoint.write(Path(path), self.model.state_dict(), config)
@@ -89,71 +94,86 @@ class Pipeline:
         self,
         n: int = 1,
         *,
-        prompt: Any = "",
-        length: int = 500,
-        label: Label = None,
+        prompt: Any = None,
+        length: int | None = None,
+        label: Label | list[Label] = None,
+        condition: Any = None,
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
+        watch: Callable[[int], None] | None = None,
     ) -> list[Any]:
         """n items, each the prompt and what follows: up to the end symbol, or at most `length` symbols.
 
-        The same seed gives the same items; None draws one. Raises ValueError or TypeError for bad arguments.
+        The default length is 500 symbols, one second, or, with a `condition` (a sound whose features the model is
+        conditioned on), as much as that is long. The same seed gives the same items; None draws one. `watch` is called
+        with the number of symbols that each item has got. Raises ValueError or TypeError for bad arguments.
         """
-        sampling, noise, symbols = self._prepare(n, prompt, length, temperature, top_k, top_p, seed)
-        context = self.context(label, n)
-        drawn = generate.sample(self.model, noise, sampling, context, symbols.expand(n, -1), self.codec.end).cpu()
-        return [self.codec.decode(torch.cat([symbols, row])) for row in drawn]
+        sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
+        symbols, context, length = self._behind(n, prompt, length, label, condition)
+        noise = generate.draw_noise(n, length, _seed(seed))
+        drawn = generate.sample(self.model, noise, sampling, context, symbols.expand(n, -1), self.codec.end, watch)
+        return [self.codec.decode(torch.cat([symbols, row])) for row in drawn.cpu()]
 
     def stream(
         self,
         *,
-        prompt: Any = "",
-        length: int = 500,
+        prompt: Any = None,
+        length: int | None = None,
         label: Label = None,
+        condition: Any = None,
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
     ) -> Iterator[Any]:
         """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s."""
-        sampling, noise, symbols = self._prepare(1, prompt, length, temperature, top_k, top_p, seed)
-        context = self.context(label, 1)
+        sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
+        symbols, context, length = self._behind(1, prompt, length, label, condition)
+        noise = generate.draw_noise(1, length, _seed(seed))
 
-        def drawn() -> Iterator[int]:
+        def drawn() -> Iterator[Any]:
             yield from symbols.tolist()
             for x in generate.stream(self.model, noise, sampling, context, symbols.unsqueeze(0)):
-                yield int(x.item())
+                yield x.item()
 
         return self.codec.stream(drawn())
 
-    def _prepare(
-        self, n: int, prompt: Any, length: int, temperature: float, top_k: int, top_p: float, seed: int | None
-    ) -> tuple[Sampling, Tensor, Tensor]:
+    def _behind(
+        self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
+    ) -> tuple[Tensor, Context | None, int]:
+        """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
+        symbols = self._prompt(prompt)
+        context = self.context(label, n, None if condition is None else [condition])
+        if length is None:
+            length = self.codec.usual_length
+            if self.features is not None and context is not None and context.features is not None:
+                length = max(0, context.features.shape[1] * self.features.hop - len(symbols))
         for name, value, least in (("n", n, 1), ("length", length, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        seed = random.SystemRandom().getrandbits(31) if seed is None else seed
-        if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-            raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
-        return sampling, generate.draw_noise(n, length, seed), self.codec.encode(prompt)
+        return symbols, context, length
+
+    def _prompt(self, prompt: Any) -> Tensor:
+        return torch.zeros(0, dtype=self.model.output.dtype) if prompt is None else self.codec.encode(prompt)
 
     @overload
-    def score(self, item: str, *, prefix: Any = "", label: Label = None, end: bool = True) -> Scores: ...
+    def score(self, item: list[Any], *, prefix: Any = None, label: Label = None, end: bool = True) -> list[Scores]: ...
     @overload
-    def score(self, item: list[Any], *, prefix: Any = "", label: Label = None, end: bool = True) -> list[Scores]: ...
-    def score(self, item: Any, *, prefix: Any = "", label: Label = None, end: bool = True) -> Scores | list[Scores]:
+    def score(self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True) -> Scores: ...
+    def score(self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True) -> Scores | list[Scores]:
         """log p(item | prefix, label), symbol by symbol; of a list of items, a list.
 
-        `end` False leaves the end symbol out, for a text that may go on. Items of a list are scored in batches, which
-        changes nothing but the speed; the model's memory does not grow with an item's length. Raises ValueError when
-        there is nothing to score, and UnknownSymbol.
+        A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves the
+        end symbol out, for an item that may go on. Items of a list are scored in batches, which changes nothing but the
+        speed; the model's memory does not grow with an item's length. Raises ValueError when there is nothing to score,
+        and what the codec raises.
         """
         if not isinstance(item, list):
-            return self.score([item], prefix=prefix, label=label, end=end)[0]
-        before = self.codec.encode(prefix)
+            scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end)
+            return scores[0]
+        before = self._prompt(prefix)
         symbols, counts = self.codec.encode_all(item)
         encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
         sequences = [self._sequence(one, place, before, end) for one, place in encoded]
@@ -161,12 +181,12 @@ class Pipeline:
         results: dict[int, Scores] = {}
         for group in (order[first : first + BATCH] for first in range(0, len(order), BATCH)):
             padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
-            parts = list(follow(self.model, [padded], self.context(label, len(group))))
-            columns = Columns(*(torch.cat(column, 1) for column in zip(*parts, strict=True)))
+            sounds = [[prefix, item[place]] for place in group] if self.features is not None else None
+            parts = list(follow(self.model, [padded], self.context(label, len(group), sounds)))
+            columns = Columns.join(parts)
             for row, place in enumerate(group):
                 kept = slice(len(before), len(sequences[place]))
-                mine = Columns(*(column[row, kept] for column in columns))
-                results[place] = self._scores(mine)
+                results[place] = self._scores(columns.select((row, kept)))
         return [results[place] for place in range(len(item))]
 
     def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
@@ -177,22 +197,52 @@ class Pipeline:
 
     def _scores(self, columns: Columns) -> Scores:
         x, log_probs, ranks, entropies = columns
-        total = Total(-float(log_probs.sum()), len(x), int(self.codec.lengths(x).sum()), self.codec.unit)
+        total = Total(-float(log_probs.sum()), len(x), self.codec.lengths(x).sum().item(), self.codec.unit)
         return Scores(self.codec.names(x), log_probs, ranks, entropies, x[-1].item() == self.codec.end, total)
 
-    def score_pieces(self, pieces: Iterable[Any], *, label: Label = None, end: bool = True) -> Iterator[Scores]:
+    def score_pieces(
+        self, pieces: Iterable[Any], *, label: Label = None, condition: Any = None, end: bool = True
+    ) -> Iterator[Scores]:
         """The score of one long item that comes in pieces, in constant memory: scores of consecutive parts.
 
-        The totals of the parts add up to the item's.
+        The totals of the parts add up to the item's. A model with features needs the whole sound as `condition`.
         """
-        context = self.context(label, 1)
+        context = self.context(label, 1, None if condition is None else [condition])
         closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
         symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
         for part in follow(self.model, symbols, context):
-            yield self._scores(Columns(*(column[0] for column in part)))
+            yield self._scores(part.select(0))
 
-    def context(self, label: Label, batch: int) -> Context | None:
-        """The same label for a batch of sequences. Raises ValueError for a label or a class that the model lacks."""
+    def context(self, label: Label | list[Label], batch: int, sounds: Sequence[Any] | None = None) -> Context | None:
+        """One label for a batch of sequences, or one for each, and the features of `sounds`, as many or one for all.
+
+        Raises ValueError for a label or a class that the model lacks, and for sounds where it has no features.
+        """
+        labels = self._labels(label, batch)
+        features = None if sounds is None else self._features(sounds).expand(batch, -1, -1)
+        if self.features is not None and features is None:
+            raise ValueError("the model is conditioned on the features of a sound, expected one")
+        return None if labels is None and features is None else Context(labels, features)
+
+    def _features(self, sounds: Sequence[Any]) -> Tensor:
+        if self.features is None or not isinstance(self.codec, Sound):
+            raise ValueError("a sound to be conditioned on is given, but the model takes no features")
+        frames = []
+        for sound in sounds:
+            parts = sound if isinstance(sound, list) else [sound]
+            samples = np.concatenate([self.codec.samples(part) for part in parts if part is not None])
+            if not len(samples):
+                raise ValueError("the sound to be conditioned on is empty")
+            frames.append(self.features(samples))
+        return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True).to(self.model.device)
+
+    def _labels(self, label: Label | list[Label], batch: int) -> Tensor | None:
+        if isinstance(label, list):
+            if len(label) != batch:
+                raise ValueError(f"got {len(label)} labels for {batch} items, expected one for each, or one for all")
+            rows = [self._labels(one, 1) for one in label]
+            silent = torch.zeros(1, len(self.labels), dtype=torch.int64, device=self.model.device)
+            return torch.cat([silent if row is None else row for row in rows])
         if label is None or label == {}:
             return None
         if isinstance(label, str):
@@ -203,7 +253,7 @@ class Pipeline:
             if value not in self.labels.get(name, ()):
                 raise ValueError(f"no label {name}={value}; the model's labels are {self._choices()}")
         row = [classes.index(label[name]) + 1 if name in label else 0 for name, classes in self.labels.items()]
-        return Context(torch.tensor([row], device=self.model.device).expand(batch, -1))
+        return torch.tensor([row], device=self.model.device).expand(batch, -1)
 
     def _choices(self) -> str:
         return "; ".join(f"{name}: {', '.join(classes)}" for name, classes in self.labels.items()) or "none"
@@ -212,6 +262,31 @@ class Pipeline:
 def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
     """The pipeline in a run folder or a model folder: `seqgen.load("runs/names").score("Maria")`."""
     return Pipeline.from_pretrained(path, device)
+
+
+def _seed(seed: int | None) -> int:
+    seed = random.SystemRandom().getrandbits(31) if seed is None else seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
+    return seed
+
+
+def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
+    """Raises ValueError when the model's output does not speak of the codec's symbols, or its features are others."""
+    support = model.output(torch.zeros(model.output.size))
+    classes = len(support.enumerate_support()) if support.has_enumerate_support else None
+    if codec.size != classes:
+        raise ValueError(
+            f"the codec has {codec.size or 'numbers for'} symbols and the model's output {classes or 'numbers'}, "
+            "expected as many"
+        )
+    expected = (model.init_args.get("features", 0), model.init_args.get("hop", 1))
+    given = (0, 1) if features is None else (features.mels, features.hop)
+    if expected[0] != given[0] or (given[0] and expected[1] != given[1]):
+        raise ValueError(
+            f"the model takes {expected[0]} features for every {expected[1]} symbols, and {given[0]} for every "
+            f"{given[1]} are given, expected the same"
+        )
 
 
 def _device(name: str | torch.device) -> torch.device:

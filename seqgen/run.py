@@ -21,7 +21,11 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
+from seqgen import audio, figure, sounds
 from seqgen.checkpoint import CheckpointError, read, write_atomically
+from seqgen.codecs.sound import Sound
+from seqgen.data.module import DataModule
+from seqgen.pipeline import Pipeline
 from seqgen.training import Training
 
 LAST = Path("checkpoints") / "last.ckpt"
@@ -39,11 +43,12 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     and raises Stopped; a second one stops at once. `seconds` counts training alone, over all resumptions.
     """
 
-    def __init__(self, folder: Path, samples: int = 10, length: int = 400) -> None:
+    def __init__(self, folder: Path, samples: int = 10, length: int = 400, clips: int = 2) -> None:
         self.folder = folder
         self.config = ""  # config.yaml
         self.samples = samples
         self.length = length
+        self.clips = clips
         self.best = math.inf
         self.validated = 0  # the last step that was
         self.seconds = 0.0
@@ -141,11 +146,35 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         module.pipeline(**recipe, **found).save_pretrained(self.folder / "model")
 
     def _sample(self, trainer: Trainer, module: Training) -> None:
-        texts = module.pipeline().sample(self.samples, length=self.length, seed=trainer.global_step)
-        path = self.folder / "samples" / f"step-{trainer.global_step:07d}.txt"
-        path.parent.mkdir(exist_ok=True)
+        pipeline, step = module.pipeline(), trainer.global_step
+        (self.folder / "samples").mkdir(exist_ok=True)
+        path = self.folder / "samples" / f"step-{step:07d}"
+        if isinstance(pipeline.codec, Sound):
+            self._sound(trainer, pipeline, module.data, path)
+            return
+        texts = pipeline.sample(self.samples, length=self.length, seed=step)
         separator = "\n" if all("\n" not in text for text in texts) else "\n" + "-" * 40 + "\n"
-        path.write_text(separator.join(texts) + "\n", encoding="utf-8", errors="backslashreplace")
+        path.with_suffix(".txt").write_text(separator.join(texts) + "\n", encoding="utf-8", errors="backslashreplace")
+
+    def _sound(self, trainer: Trainer, pipeline: Pipeline, data: DataModule, path: Path) -> None:
+        """A clip of each of the first classes of every label; or, of a vocoder, held-out clips made anew."""
+        step = trainer.global_step
+        conditions = data.examples(self.clips) if pipeline.features is not None else [None] * self.clips
+        for number, condition in enumerate(conditions):
+            label = {name: classes[(step + number) % len(classes)] for name, classes in pipeline.labels.items()}
+            (clip,) = pipeline.sample(label=label, condition=condition, seed=step + number)
+            if not len(clip.samples):  # the end may come at once
+                continue
+            name = "-".join([f"{path.name}-{number + 1}", *label.values()])
+            audio.write(path.with_name(f"{name}.wav"), clip)
+            if condition is not None:
+                audio.write(path.with_name(f"original-{number + 1}.wav"), condition)
+            drawn = figure.figure(clip, sounds.surprise(pipeline, clip, label, condition), name)
+            path.with_name(f"{name}.png").write_bytes(figure.png(drawn))
+            if isinstance(trainer.logger, TensorBoardLogger):
+                events = trainer.logger.experiment
+                events.add_audio(f"sample {number + 1}", clip.samples[None], step, clip.rate)
+                events.add_image(f"sample {number + 1}", figure.pixels(drawn), step, dataformats="HWC")
 
     def state_dict(self) -> dict[str, Any]:
         """The best score, the seconds and the running mean, for a resumed run."""

@@ -1,7 +1,7 @@
 """Log-probabilities of given sequences, symbol by symbol and in total, in constant memory."""
 
 import math
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -70,12 +70,27 @@ class Total:
 
 
 class Columns(NamedTuple):
-    """Symbols x (B, T) with log p(x_t | x_<t) in nats, rank (1: the likeliest) and entropy in nats, all (B, T)."""
+    """Symbols x (B, T) with log p(x_t | x_<t) in nats, rank (1: the likeliest) and entropy in nats, all (B, T).
+
+    Of numbers, and of very many classes, there are no ranks and no entropies.
+    """
 
     x: Tensor
     log_probs: Tensor
-    ranks: Tensor
-    entropies: Tensor
+    ranks: Tensor | None
+    entropies: Tensor | None
+
+    def select(self, index: Any) -> "Columns":
+        """The same of other rows or places."""
+        x, log_probs, *rest = self
+        return Columns(x[index], log_probs[index], *(None if column is None else column[index] for column in rest))
+
+    @classmethod
+    def join(cls, parts: "Sequence[Columns]") -> "Columns":
+        """One behind the other in time."""
+        x, log_probs, *rest = zip(*parts, strict=True)
+        joined = (None if column[0] is None else torch.cat(column, 1) for column in rest)
+        return cls(torch.cat(x, 1), torch.cat(log_probs, 1), *joined)
 
 
 @dataclass(frozen=True)
@@ -84,13 +99,14 @@ class Scores:
 
     `names` are readable symbols; `log_probs` (T,) float64 is log p(x_t | x_<t) in nats; `ranks` (T,) is one more
     than the number of likelier symbols (1: the model's first guess); `entropies` (T,) in nats is how uncertain the
-    model was. `end_counted` says whether the last symbol is the end of the sequence.
+    model was; both are None for numbers and for very many classes. `end_counted` says whether the last symbol is the
+    end of the sequence.
     """
 
     names: list[str]
     log_probs: Tensor
-    ranks: Tensor
-    entropies: Tensor
+    ranks: Tensor | None
+    entropies: Tensor | None
     end_counted: bool
     total: Total
 
@@ -101,9 +117,10 @@ class Scores:
 
     def as_dict(self) -> dict[str, Any]:
         """Plain JSON: the total's numbers, `end_counted`, and one entry for each symbol."""
-        columns = zip(self.names, self.log_probs.tolist(), self.ranks.tolist(), self.entropies.tolist(), strict=True)
-        keys = ("symbol", "log_prob", "rank", "entropy")
-        symbols = [dict(zip(keys, column, strict=True)) for column in columns]
+        columns = {"symbol": self.names, "log_prob": self.log_probs.tolist()}
+        columns |= {} if self.ranks is None else {"rank": self.ranks.tolist()}
+        columns |= {} if self.entropies is None else {"entropy": self.entropies.tolist()}
+        symbols = [dict(zip(columns, column, strict=True)) for column in zip(*columns.values(), strict=True)]
         return {**self.total.as_dict(), "end_counted": self.end_counted, "per_symbol": symbols}
 
 
@@ -123,6 +140,8 @@ def columns(output: Output, parameters: Tensor, x: Tensor) -> Columns:
     """Log-probabilities, ranks and entropies (B, T) of symbols x (B, T) under parameters (B, T, P), in float64."""
     distribution = output(parameters.double())
     log_probs = distribution.log_prob(x)
+    if not distribution.has_enumerate_support or output.size < len(distribution.enumerate_support(expand=False)) - 1:
+        return Columns(x.cpu(), log_probs.cpu(), None, None)  # numbers, or too many classes to look at each
     rivals = distribution.log_prob(distribution.enumerate_support(expand=False))  # (K, B, T)
     ranks = (rivals > log_probs).sum(0) + 1
     return Columns(x.cpu(), log_probs.cpu(), ranks.cpu(), distribution.entropy().cpu())

@@ -1,6 +1,7 @@
 """Training by maximum likelihood: loss = -log_prob."""
 
 import math
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +16,7 @@ from seqgen.data.module import DataModule
 from seqgen.model import Batch, Carry, Model
 from seqgen.output import Output
 from seqgen.outputs import Categorical
-from seqgen.pipeline import Pipeline
+from seqgen.pipeline import Pipeline, check_fit
 
 
 class Training(LightningModule):
@@ -87,6 +88,8 @@ class Training(LightningModule):
         torch.manual_seed(self.seed)
         output = self.output or Categorical(data.symbols_known)
         self.model = self.make(output, [len(classes) for classes in data.labels.values()])
+        check_fit(self.model, data.codec, data.features)
+        data.past = self.model.receptive_field
         if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
             self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
 
@@ -100,7 +103,7 @@ class Training(LightningModule):
     def pipeline(self, **provenance: Any) -> Pipeline:
         """The model as it stands, with its codec and where it comes from."""
         data = self.data
-        return Pipeline(self.best, data.codec, data.labels, {**self.provenance(), **provenance})
+        return Pipeline(self.best, data.codec, data.labels, {**self.provenance(), **provenance}, data.features)
 
     def provenance(self) -> dict[str, Any]:
         """How the model came about, as plain JSON."""
@@ -120,7 +123,9 @@ class Training(LightningModule):
     # -- training
 
     def on_train_start(self) -> None:
-        """Let the numbers of now go before those that a resumed run has loaded."""
+        """Say what should be known of the data; let the numbers of now go before those that a resumed run loaded."""
+        if report := self.data.report:
+            print(report, file=sys.stderr)
         for scheduler in self.trainer.lr_scheduler_configs:
             schedule, optimizer = scheduler.scheduler, scheduler.scheduler.optimizer
             schedule.base_lrs = [self.lr] * len(optimizer.param_groups)

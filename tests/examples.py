@@ -11,12 +11,12 @@ import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.codec import Codec
-from seqgen.codecs import Chars, SentencePiece
+from seqgen.codecs import Chars, MuLaw, SentencePiece, Waveform
 from seqgen.config import _REGISTRY
 from seqgen.model import Batch, Context, Model
 from seqgen.models import RNN, NGram, WaveNet
 from seqgen.output import Output
-from seqgen.outputs import Bernoulli, Categorical
+from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 
 
 def registered(kind: type) -> list[type]:
@@ -110,12 +110,26 @@ MODELS: dict[str, Callable[[], Model]] = {
     **{f"NGram-{order}": functools.partial(ngram, Categorical(3), order=order) for order in (1, 2, 3)},
     "NGram-labels": functools.partial(ngram, Categorical(3), order=2, labels=[2, 3]),
     **{f"WaveNet-{kernel}": functools.partial(wavenet, Categorical(3), kernel=kernel) for kernel in (2, 3, 4)},
-    "WaveNet-bernoulli": functools.partial(wavenet, Bernoulli()),
+    **{
+        f"WaveNet-{name}{condition}": functools.partial(wavenet, output, **options)
+        for name, output in (
+            ("categorical", Categorical(3)),
+            ("bernoulli", Bernoulli()),
+            ("logistics", DiscretizedLogistics(levels=4, mixtures=2)),
+            ("gaussian", Gaussians()),
+            ("gaussians", Gaussians(mixtures=3)),
+        )
+        for condition, options in (
+            ("", {}),
+            ("-labels", {"labels": [2, 3]}),
+            ("-features", {"features": 2, "hop": 3}),
+            ("-both", {"labels": [2], "features": 2, "hop": 2}),
+        )
+    },
     "WaveNet-scalar": functools.partial(wavenet, Categorical(3), scalar=True, dropout=0.5),
-    "WaveNet-labels": functools.partial(wavenet, Categorical(3), labels=[2, 3]),
-    "WaveNet-features": functools.partial(wavenet, Categorical(3), features=2, hop=3),
     "WaveNet-repeat": functools.partial(wavenet, Categorical(3), features=2, hop=3, upsampling="repeat", kernel=3),
-    "WaveNet-both": functools.partial(wavenet, Categorical(3), features=2, hop=2, labels=[2]),
+    "RNN-gaussian": functools.partial(rnn, Gaussians(), cell="lstm"),
+    "RNN-logistics": functools.partial(rnn, DiscretizedLogistics(levels=4, mixtures=2), cell="gru", labels=[2]),
     "NGram-fresh": functools.partial(NGram, Categorical(3)),
 }
 
@@ -125,6 +139,10 @@ OUTPUTS: dict[str, Callable[[], Output]] = {
     "Categorical-2": lambda: Categorical(2),
     "Categorical-5": lambda: Categorical(5),
     "Categorical-300": lambda: Categorical(300),
+    "DiscretizedLogistics-4": lambda: DiscretizedLogistics(levels=4, mixtures=2),
+    "DiscretizedLogistics-65536": DiscretizedLogistics,
+    "Gaussian": Gaussians,
+    "Gaussians-3": lambda: Gaussians(mixtures=3),
 }
 
 TEXT = "O Romeo, Romeo! wherefore art thou Romeo?\n\nDeny thy father; and refuse thy name…\r\né\u0301 " * 3
@@ -136,13 +154,23 @@ def sentencepiece(end: bool, algorithm: str) -> Codec:
     return SentencePiece(vocabulary=290, algorithm=algorithm, end=end).fit([TEXT])
 
 
-CODECS: dict[str, Callable[[], Codec]] = {
+TEXT_CODECS: dict[str, Callable[[], Codec]] = {
     "Chars": lambda: Chars(alphabet()),
     "Chars-end": lambda: Chars(alphabet(), end=True),
     "Chars-unknown": lambda: Chars(alphabet(), end=True, unknown=True),
     "SentencePiece-unigram": lambda: sentencepiece(False, "unigram"),
     "SentencePiece-bpe-end": lambda: sentencepiece(True, "bpe"),
 }
+
+SOUND_CODECS: dict[str, Callable[[], Codec]] = {
+    "MuLaw": MuLaw,
+    "MuLaw-end": lambda: MuLaw(8000, end=True),
+    "MuLaw-10": lambda: MuLaw(bits=10),
+    "Waveform": Waveform,
+    "Waveform-16": lambda: Waveform(22050, bits=16),
+}
+
+CODECS = {**TEXT_CODECS, **SOUND_CODECS}
 
 
 @functools.cache

@@ -1,13 +1,14 @@
-"""The laws of every registered codec."""
+"""The laws of every registered codec, and those of text; those of sound are in test_sound_codecs.py."""
 
 import itertools
 import json
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from examples import CODECS, TEXT, alphabet, sentencepiece
+from examples import CODECS, SOUND_CODECS, TEXT, TEXT_CODECS, alphabet, sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,6 +19,7 @@ from seqgen.output import Sampling
 from seqgen.outputs import Categorical
 
 every_codec = pytest.mark.parametrize("name", CODECS)
+every_text_codec = pytest.mark.parametrize("name", TEXT_CODECS)
 NASTY = ["", "\0", "a\0b\0", "\r\n", "\n\n\r", "e\u0301\u0302", "\u2581", "a\u2581 b", "<unk>", "<0x41>", "<s></s>"]
 NASTY += ["  two  spaces ", "\t", "\ufeff", "\ufffd", "\U0001f600\U0001f64f", "\u200d", "\U0010ffff", "O Romeo\r\n" * 3]
 SURROGATES = ["\udbff\udc00", "\udc00\udbff", "a\ud800", "\udfff\n"]
@@ -34,6 +36,11 @@ def strings(codec: Codec, count: int) -> Iterator[str]:
         yield "".join(np.where(choice, generator.choice(odd, length), generator.choice(letters, length)))
 
 
+def item_of(name: str) -> Any:
+    """Something that the codec can encode: a text, or a quarter of a second of noise."""
+    return np.random.default_rng(0).uniform(-1, 1, 4000) if name in SOUND_CODECS else TEXT[:80]
+
+
 def holds(codec: Codec, text: str) -> None:
     """All that is said of one text."""
     symbols = codec.encode(text)
@@ -46,21 +53,21 @@ def holds(codec: Codec, text: str) -> None:
     assert len(codec.names(symbols)) == len(symbols)
 
 
-@every_codec
+@every_text_codec
 def test_decode_undoes_encode_on_ten_thousand_strings(name: str) -> None:
     codec = CODECS[name]()
     for text in strings(codec, 1_000 if codec.end else 10_000):
         assert codec.decode(codec.encode(text)) == text, repr(text)
 
 
-@every_codec
+@every_text_codec
 def test_every_law_on_the_odd_ones(name: str) -> None:
     codec = CODECS[name]()
     for text in [*NASTY, *(SURROGATES if isinstance(codec, Chars) else [])]:
         holds(codec, text)
 
 
-@every_codec
+@every_text_codec
 @settings(max_examples=500, deadline=None, derandomize=True, database=None)
 @given(st.data())
 def test_decode_undoes_encode_on_ten_thousand_drawn_texts(name: str, data: st.DataObject) -> None:
@@ -71,7 +78,7 @@ def test_decode_undoes_encode_on_ten_thousand_drawn_texts(name: str, data: st.Da
         assert codec.decode(codec.encode(text)) == text, repr(text)
 
 
-@every_codec
+@every_text_codec
 @settings(max_examples=60, deadline=None, derandomize=True, database=None)
 @given(st.data())
 def test_every_law_on_drawn_texts(name: str, data: st.DataObject) -> None:
@@ -80,7 +87,7 @@ def test_every_law_on_drawn_texts(name: str, data: st.DataObject) -> None:
     holds(codec, data.draw(st.text(letters, max_size=40)))
 
 
-@every_codec
+@every_text_codec
 def test_pieces_do_not_depend_on_the_cuts(name: str) -> None:
     """Joined they equal `encode`; so a long text can be read in constant memory."""
     codec, generator = CODECS[name](), np.random.default_rng(1)
@@ -103,7 +110,7 @@ def test_a_line_longer_than_memory_is_cut_alike(cut: int) -> None:
     assert codec.decode(joined) == text
 
 
-@every_codec
+@every_text_codec
 def test_stream_is_prompt_and_stops_at_the_end(name: str) -> None:
     """A character comes with its last symbol, and nothing is read beyond the end symbol."""
     codec = CODECS[name]()
@@ -123,7 +130,7 @@ def test_stream_is_prompt_and_stops_at_the_end(name: str) -> None:
     assert -5 not in read
 
 
-@every_codec
+@pytest.mark.parametrize("name", [name for name in CODECS if name != "Waveform"])  # whose symbols are numbers
 @pytest.mark.parametrize("symbol", [-1, 10**6])
 def test_numbers_that_are_no_symbols_raise(name: str, symbol: int) -> None:
     with pytest.raises(ValueError, match=str(symbol)):
@@ -138,8 +145,27 @@ def test_describe_then_build_is_the_identity(name: str) -> None:
     built = build(json.loads(text), Codec)
     assert describe(built) == describe(codec)
     assert (built.size, built.end, built.unsampled) == (codec.size, codec.end, codec.unsampled)
-    assert torch.equal(built.encode(TEXT[:80]), codec.encode(TEXT[:80]))
-    assert built.fit(["other text"]) is built
+    assert built.fitted
+    item = item_of(name)
+    assert torch.equal(built.encode(item), codec.encode(item))
+    assert built.fit([item]) is built
+
+
+@every_codec
+def test_what_holds_of_symbols_whatever_the_item(name: str) -> None:
+    """One end at most, as many names and lengths as symbols; many items are those items one behind the other."""
+    codec, item = CODECS[name](), item_of(name)
+    symbols = codec.encode(item)
+    closed = codec.close(symbols)
+    assert len(closed) == len(symbols) + (codec.end is not None)
+    assert len(codec.names(closed)) == len(codec.lengths(closed)) == len(closed)
+    assert torch.equal(codec.lengths(closed).sum(), codec.lengths(symbols).sum())
+    assert torch.equal(torch.cat(list(codec.pieces([item]))), symbols)
+    assert codec.size is None or 0 <= int(closed.min()) <= int(closed.max()) < codec.size
+    joined, counts = codec.encode_all([item, item[:0], item])
+    assert torch.equal(joined, torch.cat([symbols, symbols]))
+    assert joined.dtype == symbols.dtype
+    assert counts == [len(symbols), 0, len(symbols)]
 
 
 def test_an_alphabet_of_both_surrogates_survives_json() -> None:

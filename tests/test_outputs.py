@@ -1,4 +1,7 @@
-"""The laws of every registered output, and `Sampling` against a slow plain oracle."""
+"""The laws of every registered output, those of outputs of classes, and `Sampling` against a slow plain oracle.
+
+What only mixtures have is in tests/test_mixtures.py.
+"""
 
 import itertools
 import math
@@ -14,8 +17,10 @@ from hypothesis import strategies as st
 from scipy import special
 from torch import Tensor, distributions
 
+from seqgen.config import build, describe
 from seqgen.output import PLAIN, Output, Sampling
 from seqgen.outputs import Bernoulli, Categorical
+from seqgen.outputs.categorical import invert
 
 INF = math.inf
 EXTREMES = [
@@ -27,6 +32,8 @@ EXTREMES = [
     [-1e4, -1e4, -1e4, -1e4 - 1, -INF],
 ]
 every_output = pytest.mark.parametrize("make", OUTPUTS.values(), ids=OUTPUTS)
+CLASSES = {name: make for name, make in OUTPUTS.items() if isinstance(make(), Bernoulli | Categorical)}
+every_output_of_classes = pytest.mark.parametrize("make", CLASSES.values(), ids=CLASSES)
 samplings = [PLAIN, Sampling(0.5), Sampling(0), Sampling(2.0, top_p=0.8), Sampling(top_k=1), Sampling(1.5, 3, 0.9)]
 
 
@@ -40,7 +47,74 @@ def inverse_cdf(probs: np.ndarray, noise: float) -> int:
     return int(min(np.searchsorted(cdf, noise * cdf[-1], side="right"), np.flatnonzero(probs)[-1]))
 
 
+def symbols(output: Output, count: int) -> Tensor:
+    """Symbols (count,) that span what the output can be."""
+    if output(torch.zeros(output.size)).has_enumerate_support:
+        return torch.linspace(0, classes_of(output) - 1, count).round().to(output.dtype)
+    return torch.linspace(-5, 5, count, dtype=output.dtype)
+
+
+def mass(output: Output, row: Tensor, sampling: Sampling) -> float:
+    """The probability of everything: a sum, or Gauss-Legendre integrals between many quantiles."""
+    distribution = output(row, sampling)
+    if distribution.has_enumerate_support:
+        return distribution.log_prob(distribution.enumerate_support()).double().exp().sum().item()
+    noise = torch.linspace(-30, 30, 20_000, dtype=torch.float64).sigmoid()
+    ends = distribution.icdf(noise).numpy()
+    points, weights = np.polynomial.legendre.leggauss(20)
+    width = np.diff(ends)[:, None] / 2
+    x = torch.from_numpy(ends[:-1, None] + width * (points + 1))
+    return float((distribution.log_prob(x).exp().numpy() * weights * width).sum())
+
+
 @every_output
+@pytest.mark.parametrize("sampling", [PLAIN, Sampling(0.5), Sampling(2.0)], ids=str)
+def test_everything_has_probability_one(make: Callable[[], Output], sampling: Sampling) -> None:
+    output = make()
+    for row in parameters(output, 4):
+        assert abs(mass(output, row, sampling) - 1) < 1e-7
+
+
+@every_output
+@pytest.mark.parametrize("sampling", [PLAIN, Sampling(0.5), Sampling(0)], ids=str)
+def test_draws_grow_with_the_noise(make: Callable[[], Output], sampling: Sampling) -> None:
+    output, noise = make(), torch.rand(7, 90, dtype=torch.float64, generator=torch.Generator().manual_seed(3))
+    noise[:, 0], noise[:, 1] = 0, math.nextafter(1, 0)
+    noise = noise.sort().values
+    o = parameters(output, 7).unsqueeze(1).expand(-1, 90, -1)
+    drawn = output.draw(o, noise, sampling)
+    assert drawn.dtype == output.dtype
+    assert drawn.shape == (7, 90)
+    assert (drawn.diff(dim=1) >= 0).all()
+    if output.dtype == torch.int64:
+        assert output(o, sampling).log_prob(drawn).exp().min() > 0
+    assert torch.equal(drawn[3:5, 8], output.draw(o[3:5, 8], noise[3:5, 8], sampling))
+
+
+@every_output
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_log_prob_has_the_dtype_and_the_shape_of_the_parameters(make: Callable[[], Output], dtype: torch.dtype) -> None:
+    output = make()
+    o = parameters(output, 12).to(dtype).reshape(3, 4, -1).requires_grad_(True)
+    log_prob = output(o).log_prob(symbols(output, 12).reshape(3, 4))
+    assert log_prob.dtype == dtype
+    assert log_prob.shape == (3, 4)
+    log_prob.sum().backward()
+    assert o.grad is not None
+    assert o.grad.isfinite().all()
+
+
+@every_output
+def test_describe_then_build_is_the_identity(make: Callable[[], Output]) -> None:
+    output = make()
+    built = build(describe(output), Output)
+    assert type(built) is type(output)
+    assert describe(built) == describe(output)
+    o, x = parameters(output, 5), symbols(output, 5)
+    assert torch.equal(built(o).log_prob(x), output(o).log_prob(x))
+
+
+@every_output_of_classes
 @pytest.mark.parametrize("sampling", samplings, ids=str)
 def test_probabilities_sum_to_one(make: Callable[[], Output], sampling: Sampling) -> None:
     output = make()
@@ -51,19 +125,24 @@ def test_probabilities_sum_to_one(make: Callable[[], Output], sampling: Sampling
         torch.testing.assert_close(total, torch.ones_like(total), rtol=0, atol=tolerance)
 
 
-@every_output
+@every_output_of_classes
 @pytest.mark.parametrize("sampling", samplings, ids=str)
 def test_draw_is_the_inverse_of_the_cdf(make: Callable[[], Output], sampling: Sampling) -> None:
     """Inside the classes, on their boundaries, at 0 and just below 1."""
     output = make()
     for row in parameters(output, 5):
         distribution = output(row, sampling)
-        probs = distribution.log_prob(distribution.enumerate_support()).exp().numpy()
-        cdf = output(row, sampling).probs.numpy().cumsum()
+        probs = distribution.probs.numpy()
+        cdf = probs.cumsum()
         noise = [0.0, np.nextafter(1, 0), *np.random.default_rng(0).random(50), *cdf[cdf < 1], *np.nextafter(cdf, 0)]
+        expected = [inverse_cdf(probs, one) for one in noise]
+        inverted = invert(distribution.probs.expand(len(noise), -1), torch.tensor(noise))
+        assert inverted.tolist() == expected
+        # The output may take its probabilities by another road, and so differ from these in the last bits.
         drawn = output.draw(row.expand(len(noise), -1), torch.tensor(noise), sampling)
-        expected = [inverse_cdf(distribution.probs.numpy(), one) for one in noise]
-        assert drawn.tolist() == expected
+        boundary = np.abs(np.subtract.outer(noise, cdf)).min(1) < 1e-14
+        assert (drawn == inverted).numpy()[~boundary].all()
+        assert (np.abs(cdf[drawn] - cdf[expected]) <= probs[drawn] + probs[expected])[boundary].all()  # neighbours
         assert drawn.dtype == output.dtype
         assert (probs[drawn] > 0).all()
 
@@ -96,7 +175,7 @@ def test_bernoulli_agrees_with_scipy(logit: float) -> None:
     np.testing.assert_allclose(got.numpy(), special.log_expit([-logit, logit]), rtol=1e-12, atol=1e-15)
 
 
-@every_output
+@every_output_of_classes
 def test_plain_agrees_with_torch_distributions(make: Callable[[], Output]) -> None:
     output = make()
     o, x = parameters(output, 300), torch.arange(300) % classes_of(output)
@@ -107,14 +186,14 @@ def test_plain_agrees_with_torch_distributions(make: Callable[[], Output]) -> No
     torch.testing.assert_close(output(o).entropy(), theirs.entropy(), rtol=1e-12, atol=1e-12)
 
 
-@every_output
+@every_output_of_classes
 def test_single_precision_loses_little(make: Callable[[], Output]) -> None:
     output = make()
     o, x = parameters(output, 50, scale=10), torch.arange(50) % classes_of(output)
     assert (output(o.float()).log_prob(x) - output(o).log_prob(x)).abs().max() < 2e-5
 
 
-@every_output
+@every_output_of_classes
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
 def test_temperature_to_zero_is_the_mode(make: Callable[[], Output], dtype: torch.dtype) -> None:
     """p(mode) grows to 1 while the temperature falls; at 0, and below what the logits can tell, it is exactly 1."""
@@ -135,7 +214,7 @@ def test_project_is_the_product_with_the_embedding(make: Callable[[], Output]) -
     """A look-up of columns equals the product with a one-hot vector, exactly."""
     output = make()
     weight = torch.randn(7, output.width, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
-    x = torch.arange(classes_of(output)).repeat(2, 1)
+    x = symbols(output, 300).repeat(2, 1)
     assert output.embed(x).shape == (*x.shape, output.width)
     assert torch.equal(output.project(x, weight), output.embed(x).double() @ weight.T)
 

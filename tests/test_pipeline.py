@@ -74,7 +74,7 @@ def test_the_model_is_in_evaluation_mode() -> None:
     ("arguments", "error"),
     [
         *(({"n": n}, ValueError) for n in (0, -1, 1.0, True, "2", None)),
-        *(({"length": length}, ValueError) for length in (-1, 2.5, None, True)),
+        *(({"length": length}, ValueError) for length in (-1, 2.5, "2", True)),
         *(({"seed": seed}, ValueError) for seed in (-1, 2**63, 1.0, "1", True)),
         ({"temperature": -1}, ValueError),
         ({"temperature": float("nan")}, ValueError),
@@ -183,8 +183,9 @@ def test_unknown_characters_raise_with_their_place() -> None:
 def test_what_is_no_text_is_refused(item: Any) -> None:
     with pytest.raises(TypeError, match=r"of type .*, expected text \(str\)"):
         pipeline().score(item)
-    with pytest.raises(TypeError, match=r"of type .*, expected text \(str\)"):
-        pipeline().sample(prompt=item)
+    if item is not None:
+        with pytest.raises(TypeError, match=r"of type .*, expected text \(str\)"):
+            pipeline().sample(prompt=item)
 
 
 def test_a_large_alphabet_takes_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:

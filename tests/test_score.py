@@ -6,12 +6,12 @@ from collections.abc import Iterator
 
 import pytest
 import torch
-from examples import MODELS, classes_of, draw_context, draw_symbols, ngram, rnn
+from examples import MODELS, classes_of, countable, draw_context, draw_symbols, ngram, rnn
 
 import seqgen.score
 from seqgen import Pipeline
 from seqgen.codecs import Chars
-from seqgen.outputs import Categorical
+from seqgen.outputs import Categorical, DiscretizedLogistics
 from seqgen.score import Total, columns, follow
 
 TEXT = "abcabbaccabcbabcccaabc" * 30
@@ -28,6 +28,10 @@ def test_columns_equal_brute_force(name: str) -> None:
     x, context = draw_symbols(model, 3, 6, generator), draw_context(model, 3, generator)
     parameters = model(x, context).detach()
     got = columns(model.output, parameters, x)
+    if not countable(model.output):
+        assert got.ranks is got.entropies is None
+        torch.testing.assert_close(got.log_probs, model.output(parameters.double()).log_prob(x), rtol=0, atol=1e-12)
+        return
     for row, t in itertools.product(range(3), range(6)):
         distribution = model.output(parameters[row, t].double())
         log_probs = [distribution.log_prob(torch.tensor(k)).item() for k in range(classes_of(model.output))]
@@ -45,6 +49,13 @@ def test_classes_of_probability_zero_have_a_rank_and_leave_a_finite_entropy() ->
     assert got.ranks.tolist() == [[1, 4, 1, 3]]
     assert got.log_probs[0, 1] < -1e30
     torch.testing.assert_close(got.entropies, torch.full((1, 4), math.log(2), dtype=torch.float64))
+
+
+def test_too_many_classes_have_no_ranks() -> None:
+    output = DiscretizedLogistics(levels=65536, mixtures=2)
+    got = columns(output, torch.zeros(1, 3, output.size), torch.tensor([[0, 300, 65535]]))
+    assert got.ranks is got.entropies is None
+    assert got.log_probs.shape == (1, 3)
 
 
 CUTS = [[], [1], [len(TEXT) - 1], [0, 0, 300, 300], list(range(0, len(TEXT), 7)), list(range(len(TEXT)))]

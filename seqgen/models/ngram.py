@@ -51,6 +51,11 @@ class NGram(Model):
             self.register_buffer(f"codes_{n}", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"counts_{n}", torch.zeros(0, dtype=torch.float64))
 
+    @property
+    def receptive_field(self) -> int:
+        """n - 1."""
+        return self.order - 1
+
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Log-probabilities (B, T, K), float64."""
         return self._rows(torch.cat([self._marks(x.shape[0]), x], 1), x.shape[1], context)

@@ -1,0 +1,1 @@
+"""Speech: a synthetic voice, or recordings."""

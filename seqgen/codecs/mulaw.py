@@ -1,0 +1,55 @@
+"""Sound in classes that are narrow where it is soft."""
+
+import math
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqgen.codecs.sound import Sound, check_levels, levels
+
+
+class MuLaw(Sound):
+    """Classes of mu-law companded samples (WaveNet, van den Oord et al. 2016, arXiv:1609.03499, section 2.2).
+
+    With mu = 2^bits - 1 and samples beyond full scale clipped to it (resampling overshoots), after the continuous
+    formula of ITU-T G.711:
+
+        f(x) = sign(x) log(1 + mu |x|) / log(1 + mu),    class = floor((f(x) + 1) / 2 mu + 1/2)
+
+    in float32, equal to torchaudio's. These are not the bytes of G.711, which has 255 values, sign and magnitude apart.
+    A class decodes to its middle, f^-1(2 class / mu - 1), so `encode(decode(k)) == k`, full scale decodes to exactly 1,
+    and `|decode(encode(x)) - x| <= (1 / mu + |x|) ((1 + mu)^(1 / mu) - 1)`, up to the rounding of float32: with 8 bits
+    1/45 at full scale and 1/11,600 at silence, which is the edge of its class and decodes to just that.
+
+    Args:
+        rate: Samples a second, Hz.
+        bits: Of a class, 2 to 16.
+        end: Whether clips end in a symbol of their own, the last one.
+
+    >>> codec = MuLaw()
+    >>> codec.encode(np.array([-1, -0.1, 0, 0.1, 1])).tolist()
+    [0, 52, 128, 203, 255]
+    >>> codec.decode(torch.tensor([0, 255])).samples.tolist()
+    [-1.0, 1.0]
+    """
+
+    def __init__(self, rate: int = 16000, bits: int = 8, end: bool = False) -> None:
+        super().__init__(rate)
+        self.classes = levels(bits)
+        self.mu = self.classes - 1
+        self.end = self.classes if end else None
+        self.size = self.classes + end
+
+    def quantize(self, samples: np.ndarray) -> Tensor:
+        """Classes (N,) int64 of samples (N,)."""
+        x, mu = torch.from_numpy(samples.astype(np.float32).clip(-1, 1)), torch.tensor(self.mu, dtype=torch.float32)
+        companded = x.sign() * torch.log1p(mu * x.abs()) / torch.log1p(mu)
+        return ((companded + 1) / 2 * mu + 0.5).long()
+
+    def amplitude(self, symbols: Tensor) -> np.ndarray:
+        """The middles (N,) float32 of classes (N,)."""
+        check_levels(symbols, self.classes)
+        companded = 2 * symbols.cpu().double() / self.mu - 1
+        samples = companded.sign() * torch.expm1(companded.abs() * math.log1p(self.mu)) / self.mu
+        return samples.float().numpy()

@@ -1,0 +1,69 @@
+"""A picture of a clip: waveform, mel spectrogram and, where it was scored, the surprise of every sample."""
+
+import io
+from typing import Any
+
+import numpy as np
+
+from seqgen.audio import Clip
+from seqgen.mel import LogMel
+
+COLUMNS = 1200
+"""Points of a curve; more samples than that are drawn as their range."""
+
+
+def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "") -> Any:
+    """A matplotlib Figure of a clip of one sample or more, drawn without a display.
+
+    `surprise` (N,) is -log2 p of each of its samples, in bits.
+    """
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    rows = 2 if surprise is None else 3
+    drawn = Figure(figsize=(9, 2 * rows), dpi=100, layout="constrained")
+    FigureCanvasAgg(drawn)
+    axes = drawn.subplots(rows, 1, sharex=True)
+    _range(axes[0], clip.samples, clip.rate)
+    axes[0].set(ylim=(-1, 1), ylabel="amplitude", title=title)
+    _spectrogram(axes[1], clip)
+    if surprise is not None:
+        _range(axes[2], surprise, clip.rate)
+        axes[2].set(ylabel="surprise (bits)")
+    axes[-1].set(xlabel="seconds", xlim=(0, len(clip.samples) / clip.rate))
+    return drawn
+
+
+def png(drawn: Any) -> bytes:
+    """A figure as a PNG file."""
+    buffer = io.BytesIO()
+    drawn.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def pixels(drawn: Any) -> np.ndarray:
+    """A figure as an array (height, width, 4), uint8."""
+    drawn.canvas.draw()
+    return np.asarray(drawn.canvas.buffer_rgba())
+
+
+def _range(axis: Any, values: np.ndarray, rate: int) -> None:
+    """Lowest and highest value of each of a thousand stretches, as a pen would draw them."""
+    size = max(1, -(-len(values) // COLUMNS))
+    padded = np.pad(values, (0, -len(values) % size), mode="edge").reshape(-1, size)
+    seconds = np.arange(len(padded)) * size / rate
+    if size == 1:
+        axis.plot(seconds, padded[:, 0], linewidth=0.6)
+    else:
+        axis.fill_between(seconds, padded.min(1), padded.max(1), linewidth=0.3)
+        axis.plot(seconds, padded.mean(1), color="black", linewidth=0.4)
+
+
+def _spectrogram(axis: Any, clip: Clip) -> None:
+    hop = max(1, clip.rate // 100)
+    bands = LogMel(clip.rate, mels=64, hop=hop, window=4 * hop)(clip.samples).numpy().T  # (64, F), natural logarithms
+    decibels = 20 / np.log(10) * bands
+    top = float(decibels.max())
+    extent = (0, len(clip.samples) / clip.rate, 0, len(bands))
+    axis.imshow(decibels, origin="lower", aspect="auto", extent=extent, vmin=top - 80, vmax=top, cmap="magma")
+    axis.set(ylabel="mel band")
