@@ -17,6 +17,7 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 # Imported so that YAML can name the classes without their modules.
 import seqgen.codecs
 import seqgen.data.audio
+import seqgen.data.corpora
 import seqgen.data.lines
 import seqgen.data.text
 import seqgen.models

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import soundfile
 import yaml
 
 RECIPES = Path(__file__).parent.parent / "recipes"
@@ -39,8 +41,10 @@ def quick(configs: Sequence[str], folder: Path) -> list[str]:
 
 
 def write(data: dict[str, Any], folder: Path) -> Path:
-    """A file that suits a data module's description: a table with its columns, lines, or one long text."""
+    """What suits a data module's description: a table with its columns, lines, one long text, or sounds."""
     arguments = data.get("init_args", {})
+    if data["class_path"].rpartition(".")[2] == "Audio":
+        return sounds(folder / "sounds", arguments.get("labels") or [])
     letters = random.Random(0)
     names = ["".join(letters.choices("aeioumnrst", k=letters.randint(2, 9))).capitalize() for _ in range(400)]
     names.append(EVERY)
@@ -52,6 +56,18 @@ def write(data: dict[str, Any], folder: Path) -> Path:
     if data["class_path"].rpartition(".")[2] == "Lines":
         return _written(folder / "tiny.txt", "\n".join(names) + "\n")
     return _written(folder / "tiny.txt", 8 * (" ".join(names) + "\n"))
+
+
+def sounds(folder: Path, labels: Sequence[str]) -> Path:
+    """A folder of 40 tones of a tenth of a second at 8 kHz, with a table of labels from 0 to 9."""
+    folder.mkdir(exist_ok=True)
+    rows = [",".join(["file", *labels])]
+    for number in range(40):
+        tone = np.sin(np.arange(800) * (0.1 + 0.01 * number)) * np.linspace(0.6, 0, 800)
+        soundfile.write(folder / f"{number}.wav", tone, 8000)
+        rows.append(",".join([f"{number}.wav", *(str(number % 10) for _ in labels)]))
+    _written(folder / "clips.csv", "\n".join(rows) + "\n")
+    return folder
 
 
 def _written(path: Path, text: str) -> Path:

@@ -2,10 +2,13 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import small
 
 import seqgen
+from seqgen.audio import Clip
+from seqgen.codecs.sound import Sound
 
 FOUND = sorted(str(path.relative_to(small.RECIPES)) for path in small.RECIPES.glob("*/*.yaml"))
 
@@ -22,7 +25,12 @@ def test_recipe_trains(recipe: str, tmp_path: Path) -> None:
     arguments = [f"--config={config}" for config in configs]
     small.run(small.SEQGEN, "fit", *arguments, "--run=run", *small.quick(configs, tmp_path), cwd=tmp_path)
     pipeline = seqgen.load(tmp_path / "run")
-    text = pipeline.sample(length=20, seed=0)[0]
-    assert isinstance(text, str)
+    if isinstance(pipeline.codec, Sound):
+        condition = Clip(np.zeros(300, np.float32), pipeline.codec.rate) if pipeline.features else None
+        clip = pipeline.sample(length=20, seed=0, condition=condition)[0]
+        assert len(clip.samples) <= 20
+        assert list((tmp_path / "run" / "samples").glob("*.wav"))
+    else:
+        assert isinstance(pipeline.sample(length=20, seed=0)[0], str)
     assert pipeline.provenance["step"] in (1, 2)
     assert (tmp_path / "run" / "metrics.csv").read_text().count("\n") > 1
