@@ -83,7 +83,7 @@ def _parser() -> argparse.ArgumentParser:
     score = _command(commands, "score", _score, "log-probabilities of given texts or sound files")
     score.add_argument("texts", nargs="*", metavar="TEXT", help="texts to score; sound files for a model of sound")
     score.add_argument("--file", type=Path, help="score a file of any size: each line, or the whole as one long text")
-    score.add_argument("--encoding", default="utf-8", help="of the file (default: %(default)s)")
+    score.add_argument("--encoding", default=None, help="of a file of text (default: utf-8)")
     score.add_argument("--prefix", default=None, help="score what follows this text or sound file, given it")
     score.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
     score.add_argument("--no-end", action="store_true", help="leave the end symbol out: the text may go on")
@@ -93,7 +93,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--data.path", dest="path", help="score this file, all of it, in place of the run's held-out data"
     )
-    evaluate.add_argument("--data.encoding", dest="encoding", help="of that file (default: that of the run's data)")
+    evaluate.add_argument(
+        "--data.encoding", dest="encoding", help="of that file of text (default: that of the run's data)"
+    )
     evaluate.add_argument("--json", action="store_true", help="one JSON document")
 
     info = _command(commands, "info", _info, "what a model is and where it comes from")
@@ -147,7 +149,8 @@ def _sample(options: argparse.Namespace) -> None:
     if pipeline.codec.unit == "second":
         _sample_sounds(pipeline, options, label, choices)
         return
-    if wrong := [f"--{name}" for name in ("seconds", "context", "png", "stream") if getattr(options, name)]:
+    sound = {name: getattr(options, name) for name in ("seconds", "context", "png", "stream")}
+    if wrong := [f"--{name}" for name, value in sound.items() if value is not None and value is not False]:
         raise ValueError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
     if options.n == 1 and not options.json and options.out is None:
         for piece in pipeline.stream(label=label, **choices):
@@ -171,8 +174,10 @@ def _sample_sounds(pipeline: "Pipeline", options: argparse.Namespace, label: "La
     from seqgen import sounds
 
     if options.seconds is not None:
-        if options.length is not None or not 0 <= options.seconds < 1e6:
+        if options.length is not None:
             raise ValueError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
+        if not 0 <= options.seconds < 1e6:
+            raise ValueError(f"--seconds is {options.seconds}, expected a number from 0 to below 1,000,000")
         choices["length"] = round(options.seconds * sounds.codec(pipeline).rate)
     if options.stream:
         if options.n != 1 or options.out is not None or options.json or options.png is not None:
@@ -183,7 +188,8 @@ def _sample_sounds(pipeline: "Pipeline", options: argparse.Namespace, label: "La
         raise ValueError("expected --out clip.wav, or --stream for raw PCM on standard output")
     files = sounds.save(pipeline, options.n, options.out, options.png, options.context, label, choices)
     if options.json:
-        print(json.dumps({**choices, "label": label, "files": [str(file) for file in files]}, indent=2))
+        asked = {**choices, "label": label, "context": options.context}
+        print(json.dumps({**asked, "files": [str(file) for file in files]}, indent=2))
     else:
         print("\n".join(map(str, files)))
 
@@ -213,20 +219,22 @@ def _score(options: argparse.Namespace) -> None:
     else:
         from seqgen.evaluate import file_scores
 
-        rows = file_scores(pipeline, options.file, options.encoding, _label(options.label), end)
+        rows = file_scores(pipeline, options.file, options.encoding or "utf-8", _label(options.label), end)
     (_score_json if options.json else _score_lines)(rows, options.file is None)
 
 
 def _score_sounds(pipeline: "Pipeline", options: argparse.Namespace, end: bool) -> None:
     from seqgen import sounds
 
+    if options.encoding is not None:
+        raise ValueError(f"--encoding is for texts; the model is one of {type(pipeline.codec).__name__}")
     files = options.texts or [str(options.file)]
     scores = sounds.score(pipeline, files, options.prefix, _label(options.label), end)
     if options.json:
         with _document() as document:
-            sounds.write_scores(pipeline, scores, document)
+            sounds.write_scores(pipeline, scores, document, options.prefix)
     else:
-        sounds.print_scores(pipeline, scores)
+        sounds.print_scores(pipeline, scores, options.prefix)
 
 
 @contextlib.contextmanager
@@ -298,6 +306,7 @@ def _info(options: argparse.Namespace) -> None:
         "model": describe(pipeline.model),
         "codec": describe(pipeline.codec),
         "labels": pipeline.labels,
+        **({} if pipeline.features is None else {"features": describe(pipeline.features)}),
         "provenance": pipeline.provenance,
     }
     if options.json:

@@ -8,7 +8,9 @@ from typing import Any
 import torch
 import yaml
 
+from seqgen import sounds
 from seqgen.checkpoint import CheckpointError
+from seqgen.codecs.sound import Sound
 from seqgen.data.corpus import lines, locate, read
 from seqgen.model import Batch, Carry
 from seqgen.pipeline import Label, Pipeline, load
@@ -21,12 +23,15 @@ def evaluate(
     """Totals of the validation part, the test part and both, as the run's config.yaml splits and weights its data.
 
     With `path` all of that file is held out, under the name "file": read as the run reads its own data, or, where
-    `run` is a model folder, each line an item if the model knows an end, else one long text. `encoding` is that of the
-    file, None for the run's own. Raises CheckpointError when there is no config.yaml, DataError for data.
+    `run` is a model folder, each line an item if the model knows an end, else one long text, or one sound. `encoding`
+    is that of a file of text, None for the run's own. Raises CheckpointError when there is no config.yaml, DataError
+    for data, ValueError for an encoding of sound.
     """
     pipeline = load(run, device)
+    if encoding is not None and isinstance(pipeline.codec, Sound):
+        raise ValueError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
     if path is not None and not (Path(run) / "config.yaml").is_file():
-        return {"file": sum((scores.total for _, scores in file_scores(pipeline, path, encoding or "utf-8")), Total())}
+        return {"file": sum((scores.total for scores in _scores(pipeline, path, encoding or "utf-8")), Total())}
     from seqgen.fit import data_module  # and with it Lightning, which takes seconds
 
     description = _description(Path(run))
@@ -45,6 +50,12 @@ def evaluate(
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
     totals = {part: _total(pipeline, iter(loader)) for part, loader in loaders.items() if len(loader)}
     return {**totals, "held out": sum(totals.values(), Total())}
+
+
+def _scores(pipeline: Pipeline, path: str, encoding: str) -> Iterator[Scores]:
+    if isinstance(pipeline.codec, Sound):
+        return sounds.parts(pipeline, path)
+    return (scores for _, scores in file_scores(pipeline, path, encoding))
 
 
 def _description(run: Path) -> dict[str, Any]:

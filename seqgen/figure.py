@@ -61,7 +61,9 @@ def _range(axis: Any, values: np.ndarray, rate: int) -> None:
 
 def _spectrogram(axis: Any, clip: Clip) -> None:
     hop = max(1, clip.rate // 100)
-    bands = LogMel(clip.rate, mels=64, hop=hop, window=4 * hop)(clip.samples).numpy().T  # (64, F), natural logarithms
+    # Few enough at low rates that no band falls between the frequencies of a spectrum.
+    frames = LogMel(clip.rate, mels=min(64, 2 * hop), hop=hop, window=4 * hop)
+    bands = frames(clip.samples).numpy().T  # (mels, F), natural logarithms
     decibels = 20 / np.log(10) * bands
     top = float(decibels.max())
     extent = (0, len(clip.samples) / clip.rate, 0, len(bands))

@@ -31,8 +31,8 @@ def stream(
     if prompt is not None and prompt.shape[1]:
         rows, state = model.step(prompt.to(model.device), state, context)
         parameters = rows[:, -1]
-    for place, column in enumerate(noise.unbind(1)):
-        x = model.output.draw(parameters, column, sampling)
+    for place in range(noise.shape[1]):
+        x = model.output.draw(parameters, noise[:, place], sampling)
         yield x
         if place + 1 < noise.shape[1]:
             rows, state = model.step(x.unsqueeze(1), state, context)
@@ -46,18 +46,19 @@ def sample(
     context: Context | None = None,
     prompt: Tensor | None = None,
     end: int | None = None,
-    watch: Callable[[int], None] | None = None,
+    watch: Callable[[int, int], None] | None = None,
 ) -> Tensor:
     """Symbols (B, T) without the prompt; T is shorter than the noise once every row holds the symbol `end`.
 
-    What a row holds behind its own end means nothing. `watch` is called with the number of columns drawn.
+    What a row holds behind its own end means nothing. `watch` is called with the number of columns drawn,
+    and of those that are to be drawn at most.
     """
     columns: list[Tensor] = []
     ended = torch.zeros(len(noise), dtype=torch.bool, device=model.device)
     for x in stream(model, noise, sampling, context, prompt):
         columns.append(x)
         if watch is not None:
-            watch(len(columns))
+            watch(len(columns), noise.shape[1])
         if end is not None:
             ended |= x == end
             if bool(ended.all()):

@@ -2,6 +2,7 @@
 
 import functools
 import math
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -38,16 +39,31 @@ class LogMel(Configurable):
         self.rate, self.mels, self.hop, self.window = rate, mels, hop, window
         self.low, self.high, self.floor = low, top, floor
 
-    def __call__(self, samples: np.ndarray) -> Tensor:
-        """Frames (ceil(N / hop), mels), float32, of samples (N,) at `rate`; N >= 1."""
+    def __call__(self, samples: np.ndarray, first: int = 0, last: int | None = None) -> Tensor:
+        """Frames first .. last - 1 of the ceil(N / hop) frames (F, mels), float32, of samples (N,) at `rate`; N >= 1.
+
+        There are fewer where the samples end; of others than these frames the samples are not looked at.
+        """
         frames = math.ceil(len(samples) / self.hop)
-        around = self.window - self.hop
-        padded = np.pad(samples, (around // 2, frames * self.hop - len(samples) + around - around // 2))
+        last = frames if last is None else min(last, frames)
+        begin = first * self.hop - (self.window - self.hop) // 2
+        end = begin + (last - first - 1) * self.hop + self.window
+        found = samples[max(0, begin) : end]
+        padded = np.pad(found, (max(0, -begin), end - max(0, begin) - len(found)))
         cut = torch.from_numpy(padded.astype(np.float32)).unfold(0, self.window, self.hop)  # (F, window)
         magnitudes = torch.fft.rfft(cut * torch.hann_window(self.window)).abs()
         bands = _bands(self.window // 2 + 1, self.low, self.high, self.mels, self.rate)
         logarithms: Tensor = (magnitudes @ bands).clamp(min=self.floor).log()
         return logarithms
+
+
+def stack(sounds: Sequence[Tensor]) -> Tensor:
+    """Frames (F_i, D) of B >= 1 sounds as (B, F, D); the shorter ones go on with their last frame.
+
+    As models take frames to go on beyond their end, padding changes nothing.
+    """
+    longest = torch.arange(max(map(len, sounds)))
+    return torch.stack([frames[longest.clamp(max=len(frames) - 1)] for frames in sounds])
 
 
 @functools.cache

@@ -14,11 +14,12 @@ import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen import checkpoint, generate
+from seqgen.audio import Clip
 from seqgen.checkpoint import CheckpointError
 from seqgen.codec import Codec
 from seqgen.codecs.sound import Sound
 from seqgen.config import ConfigError, build, describe
-from seqgen.mel import LogMel
+from seqgen.mel import LogMel, stack
 from seqgen.model import Context, Model
 from seqgen.output import Sampling
 from seqgen.score import Columns, Scores, Total, follow
@@ -102,13 +103,14 @@ class Pipeline:
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
-        watch: Callable[[int], None] | None = None,
+        watch: Callable[[int, int], None] | None = None,
     ) -> list[Any]:
         """n items, each the prompt and what follows: up to the end symbol, or at most `length` symbols.
 
         The default length is 500 symbols, one second, or, with a `condition` (a sound whose features the model is
-        conditioned on), as much as that is long. The same seed gives the same items; None draws one. `watch` is called
-        with the number of symbols that each item has got. Raises ValueError or TypeError for bad arguments.
+        conditioned on), what that sound is longer than the prompt. The same seed gives the same items; None draws one.
+        `watch` is called with the number of symbols that each item has got, and of those that it may get. Raises
+        ValueError or TypeError for bad arguments.
         """
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
         symbols, context, length = self._behind(n, prompt, length, label, condition)
@@ -145,25 +147,32 @@ class Pipeline:
     ) -> tuple[Tensor, Context | None, int]:
         """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
         symbols = self._prompt(prompt)
-        context = self.context(label, n, None if condition is None else [condition])
+        sound = None if condition is None else self._sound(condition)
         if length is None:
-            length = self.codec.usual_length
-            if self.features is not None and context is not None and context.features is not None:
-                length = max(0, context.features.shape[1] * self.features.hop - len(symbols))
+            length = self.codec.usual_length if sound is None else max(0, len(sound.samples) - len(symbols))
         for name, value, least in (("n", n, 1), ("length", length, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        return symbols, context, length
+        if sound is not None and len(symbols) + length > len(sound.samples):
+            raise ValueError(
+                f"{len(symbols)} symbols of a prompt and {length} to be drawn are more than the {len(sound.samples)} "
+                "of the sound to be conditioned on"
+            )
+        return symbols, self.context(label, n, None if sound is None else [sound]), length
 
     def _prompt(self, prompt: Any) -> Tensor:
         return torch.zeros(0, dtype=self.model.output.dtype) if prompt is None else self.codec.encode(prompt)
 
     @overload
-    def score(self, item: list[Any], *, prefix: Any = None, label: Label = None, end: bool = True) -> list[Scores]: ...
+    def score(
+        self, item: list[Any], *, prefix: Any = None, label: Label | list[Label] = None, end: bool = True
+    ) -> list[Scores]: ...
     @overload
     def score(self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True) -> Scores: ...
-    def score(self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True) -> Scores | list[Scores]:
-        """log p(item | prefix, label), symbol by symbol; of a list of items, a list.
+    def score(
+        self, item: Any, *, prefix: Any = None, label: Label | list[Label] = None, end: bool = True
+    ) -> Scores | list[Scores]:
+        """log p(item | prefix, label), symbol by symbol; of a list of items, a list, with one label or as many.
 
         A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves the
         end symbol out, for an item that may go on. Items of a list are scored in batches, which changes nothing but the
@@ -173,7 +182,7 @@ class Pipeline:
         if not isinstance(item, list):
             scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end)
             return scores[0]
-        before = self._prompt(prefix)
+        before, labels = self._prompt(prefix), self._labels(label, len(item))
         symbols, counts = self.codec.encode_all(item)
         encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
         sequences = [self._sequence(one, place, before, end) for one, place in encoded]
@@ -182,7 +191,8 @@ class Pipeline:
         for group in (order[first : first + BATCH] for first in range(0, len(order), BATCH)):
             padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
             sounds = [[prefix, item[place]] for place in group] if self.features is not None else None
-            parts = list(follow(self.model, [padded], self.context(label, len(group), sounds)))
+            context = self._context(None if labels is None else labels[group], len(group), sounds)
+            parts = list(follow(self.model, [padded], context))
             columns = Columns.join(parts)
             for row, place in enumerate(group):
                 kept = slice(len(before), len(sequences[place]))
@@ -218,23 +228,28 @@ class Pipeline:
 
         Raises ValueError for a label or a class that the model lacks, and for sounds where it has no features.
         """
-        labels = self._labels(label, batch)
+        return self._context(self._labels(label, batch), batch, sounds)
+
+    def _context(self, labels: Tensor | None, batch: int, sounds: Sequence[Any] | None) -> Context | None:
         features = None if sounds is None else self._features(sounds).expand(batch, -1, -1)
         if self.features is not None and features is None:
             raise ValueError("the model is conditioned on the features of a sound, expected one")
         return None if labels is None and features is None else Context(labels, features)
 
     def _features(self, sounds: Sequence[Any]) -> Tensor:
+        found = [self._sound(sound) for sound in sounds]
+        assert self.features is not None  # or there were no sound
+        return stack([self.features(sound.samples) for sound in found]).to(self.model.device)
+
+    def _sound(self, item: Any) -> Clip:
+        """A sound to be conditioned on, or a list of some, one behind the other, as the model would hear it."""
         if self.features is None or not isinstance(self.codec, Sound):
             raise ValueError("a sound to be conditioned on is given, but the model takes no features")
-        frames = []
-        for sound in sounds:
-            parts = sound if isinstance(sound, list) else [sound]
-            samples = np.concatenate([self.codec.samples(part) for part in parts if part is not None])
-            if not len(samples):
-                raise ValueError("the sound to be conditioned on is empty")
-            frames.append(self.features(samples))
-        return torch.nn.utils.rnn.pad_sequence(frames, batch_first=True).to(self.model.device)
+        parts = item if isinstance(item, list) else [item]
+        samples = np.concatenate([self.codec.samples(part) for part in parts if part is not None])
+        if not len(samples):
+            raise ValueError("the sound to be conditioned on is empty")
+        return Clip(samples, self.codec.rate)
 
     def _labels(self, label: Label | list[Label], batch: int) -> Tensor | None:
         if isinstance(label, list):
@@ -242,7 +257,7 @@ class Pipeline:
                 raise ValueError(f"got {len(label)} labels for {batch} items, expected one for each, or one for all")
             rows = [self._labels(one, 1) for one in label]
             silent = torch.zeros(1, len(self.labels), dtype=torch.int64, device=self.model.device)
-            return torch.cat([silent if row is None else row for row in rows])
+            return torch.cat([silent if row is None else row for row in rows]) if any(label) else None
         if label is None or label == {}:
             return None
         if isinstance(label, str):

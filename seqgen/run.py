@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 import signal
 import sys
 import time
@@ -157,20 +158,28 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         path.with_suffix(".txt").write_text(separator.join(texts) + "\n", encoding="utf-8", errors="backslashreplace")
 
     def _sound(self, trainer: Trainer, pipeline: Pipeline, data: DataModule, path: Path) -> None:
-        """A clip of each of the first classes of every label; or, of a vocoder, held-out clips made anew."""
-        step = trainer.global_step
-        conditions = data.examples(self.clips) if pipeline.features is not None else [None] * self.clips
-        for number, condition in enumerate(conditions):
-            label = {name: classes[(step + number) % len(classes)] for name, classes in pipeline.labels.items()}
-            (clip,) = pipeline.sample(label=label, condition=condition, seed=step + number)
+        """A clip of each of some classes, others at every step; or, of a vocoder, held-out clips made anew."""
+        step, labels = trainer.global_step, pipeline.labels
+        examples: list[tuple[Any, dict[str, str]]] = [
+            (None, {name: classes[(step + number) % len(classes)] for name, classes in labels.items() if classes})
+            for number in range(self.clips)
+        ]
+        if pipeline.features is not None:
+            examples = data.examples(self.clips)
+        for number, (condition, label) in enumerate(examples):
+            try:
+                (clip,) = pipeline.sample(label=label, condition=condition, seed=step + number)
+            except ValueError as error:  # numbers that feed on themselves may grow beyond all bounds: no end of a run
+                print(f"no sample {number + 1} at step {step}: {error}", file=sys.stderr)
+                continue
             if not len(clip.samples):  # the end may come at once
                 continue
-            name = "-".join([f"{path.name}-{number + 1}", *label.values()])
+            name = re.sub(r"[^\w.-]", "_", "-".join([f"{path.name}-{number + 1}", *label.values()]))
             audio.write(path.with_name(f"{name}.wav"), clip)
             if condition is not None:
                 audio.write(path.with_name(f"original-{number + 1}.wav"), condition)
             drawn = figure.figure(clip, sounds.surprise(pipeline, clip, label, condition), name)
-            path.with_name(f"{name}.png").write_bytes(figure.png(drawn))
+            write_atomically(path.with_name(f"{name}.png"), figure.png(drawn))
             if isinstance(trainer.logger, TensorBoardLogger):
                 events = trainer.logger.experiment
                 events.add_audio(f"sample {number + 1}", clip.samples[None], step, clip.rate)

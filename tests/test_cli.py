@@ -29,7 +29,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SEQGEN_DEBUG", raising=False)
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10))
+        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
         yield
 
 
@@ -97,7 +97,7 @@ def test_sample(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
     document = json.loads(run(*names, "-n", 4, "--json", "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9))
     choices = {"temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 3, "length": 12}
     assert document.pop("samples") == seqgen.load(runs["names"]).sample(4, **choices)
-    assert document == {**choices, "prompt": "", "label": None}
+    assert document == {**choices, "prompt": None, "label": None}
     assert run(*names, "--prompt", "ab", "-n", 2).splitlines() == seqgen.load(runs["names"]).sample(
         2, prompt="ab", seed=3, length=12
     )

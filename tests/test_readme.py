@@ -1,8 +1,8 @@
 """Every command and every snippet of every README runs.
 
-Blocks run from top to bottom in one folder, which holds `my.txt`, a folder `sounds` and what scripts/demo leaves behind. A `seqgen fit`
-gets two steps and, unless it names a file, small data in place of its own; what is in SHORTER gets the arguments that
-stand there; the commands of NOT_HERE are run elsewhere; whatever is none of this fails.
+Blocks run from top to bottom in one folder, which holds `my.txt`, a folder `sounds` and what scripts/demo leaves
+behind. A `seqgen fit` gets two steps and, unless it names a file, small data in place of its own; what is in SHORTER
+gets the arguments that stand there; the commands of NOT_HERE are run elsewhere; whatever is none of this fails.
 """
 
 import itertools

@@ -2,15 +2,13 @@
 
 import json
 import math
-import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import safetensors.torch
 import torch
-from tiny import PROSE, WORDS, last, rows, same, settings, train
+from tiny import PROSE, WORDS, interrupt, last, rows, same, settings, train, weights
 
 import seqgen
 from seqgen import fit
@@ -25,7 +23,7 @@ from seqgen.training import Training
 def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10))
+        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
         yield
 
 
@@ -45,24 +43,8 @@ def never_interrupted(tmp_path_factory: pytest.TempPathFactory) -> Callable[...,
     return run
 
 
-def weights(run: Path) -> dict[str, torch.Tensor]:
-    return safetensors.torch.load_file(run / "model" / "model.safetensors")
-
-
 def provenance(run: Path) -> dict[str, Any]:
     return json.loads((run / "model" / "config.json").read_text())["provenance"]
-
-
-def interrupt(patch: pytest.MonkeyPatch, step: int) -> None:
-    """Ctrl-C while that step is taken."""
-    training_step = Training.training_step
-
-    def interrupted(self: Training, batch: Any, batch_idx: int) -> Any:
-        if self.global_step + 1 == step:
-            signal.raise_signal(signal.SIGINT)
-        return training_step(self, batch, batch_idx)
-
-    patch.setattr(Training, "training_step", interrupted)
 
 
 def check_same_run(resumed: Path, expected: Path) -> None:

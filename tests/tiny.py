@@ -3,14 +3,18 @@
 import csv
 import json
 import random
+import signal
 from pathlib import Path
 from typing import Any
 
+import pytest
+import safetensors.torch
 import torch
 from torch.utils import _pytree as pytree
 
 from seqgen import fit
 from seqgen.run import LAST, SafeCheckpointIO
+from seqgen.training import Training
 
 TRAINER = Path(__file__).parent.parent / "recipes" / "trainer.yaml"
 
@@ -56,6 +60,23 @@ def rows(run: Path) -> list[dict[str, str]]:
 def last(run: Path) -> dict[str, Any]:
     """The last training checkpoint."""
     return SafeCheckpointIO().load_checkpoint(run / LAST)
+
+
+def weights(run: Path) -> dict[str, torch.Tensor]:
+    """The tensors of the best model."""
+    return safetensors.torch.load_file(run / "model" / "model.safetensors")
+
+
+def interrupt(patch: pytest.MonkeyPatch, step: int) -> None:
+    """Ctrl-C while that step is taken."""
+    training_step = Training.training_step
+
+    def interrupted(self: Training, batch: Any, batch_idx: int) -> Any:
+        if self.global_step + 1 == step:
+            signal.raise_signal(signal.SIGINT)
+        return training_step(self, batch, batch_idx)
+
+    patch.setattr(Training, "training_step", interrupted)
 
 
 def same(one: Any, other: Any) -> bool:

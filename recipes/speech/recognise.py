@@ -60,14 +60,17 @@ def opened(run: str | Path, pipeline: Pipeline, path: str | None = None) -> Audi
 
 def samples(data: Audio, clip: int) -> np.ndarray:
     """The samples (N,) of one clip."""
-    return np.array(data.samples[data.starts[clip] : data.ends[clip]])
+    return np.array(data.windows.clip(clip))
 
 
 def labelled(data: Audio, part: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """The clips of a part that say which digit they are, and its class (N,), counted from 0."""
+    """The clips of a part that say which digit they are, and its class (N,). Raises ValueError where there are none."""
     column = data.label_columns.index(LABEL)
-    clips = [clip for clip in data.parts[part] if data.said[clip, column]]
-    return [samples(data, clip) for clip in clips], data.said[clips, column] - 1
+    digits = {int(clip): data.entries[clip].labels[column] for clip in data.parts[part]}
+    if not any(digits.values()):
+        raise ValueError(f"the data has no {part} clips that say their {LABEL!r}, expected some")
+    classes = [data.labels[LABEL].index(digit) for digit in digits.values() if digit]
+    return [samples(data, clip) for clip, digit in digits.items() if digit], np.array(classes)
 
 
 # -- the classifier

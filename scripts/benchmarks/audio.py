@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.turns import drawing, repeating, steps, take_turns
+from benchmarks.turns import Contender, drawing, repeating, steps, take_turns
 from seqgen import generate
 from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
@@ -62,11 +62,162 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
 @torch.no_grad()
 def largest_difference(model: WaveNet, plain: "PlainWaveNet") -> float:
     """Between the logits of all contenders; the loops go on until every queue has given back what it was given."""
-    x = torch.randint(CLASSES, (2, LENGTH))
+    x = torch.randint(CLASSES, (BATCH, LENGTH))
     expected = model(x)
-    behind = x[:, : max(model.lags) + 1]
     differences = [plain(x) - expected]
-    for first, step in (own_steps(model), *(Cached(plain, one).steps() for one in (as_convolution, as_linear))):
-        rows = [first(len(x)), *(step(column) for column in behind.unbind(1))]
-        differences.append(torch.stack(rows, 1) - expected[:, : len(rows)])
+    first, state = model.start(BATCH)
+    loops = [[first]]
+    caches = [Cached(plain, as_convolution), Cached(plain, as_linear)]
+    loops += [[cache.start(BATCH)] for cache in caches]
+    for column in x[:, : max(model.lags) + 1].unbind(1):
+        rows, state = model.step(column.unsqueeze(1), state)
+        for loop, row in zip(loops, [rows[:, 0], *(cache.take(column) for cache in caches)], strict=True):
+            loop.append(row)
+    differences += [torch.stack(loop, 1) - expected[:, : len(loop)] for loop in loops]
     return max(difference.abs().max().item() for difference in differences)
+
+
+# -- training
+
+
+def training_of(
+    model: nn.Module, loss: Callable[[nn.Module, Tensor], Tensor], past: int, seconds: float, mixed: bool
+) -> Contender:
+    """Windows of `past` samples of context, which carry no loss, and LENGTH that do."""
+
+    def mean(x: Tensor) -> Tensor:
+        return loss(model, x)[:, past:].mean()
+
+    return steps(model, mean, lambda: torch.randint(CLASSES, (BATCH, past + LENGTH)), BATCH * LENGTH, seconds, mixed)
+
+
+def own_loss(model: WaveNet, x: Tensor) -> Tensor:
+    """Nats (B, T), as seqgen.training computes them."""
+    return -model.output(model(x).float()).log_prob(x)
+
+
+def plain_loss(model: nn.Module, x: Tensor) -> Tensor:
+    """Nats (B, T)."""
+    return F.cross_entropy(model(x).float().mT, x, reduction="none")
+
+
+class PlainWaveNet(nn.Module):
+    """What is usual: one-hot input, padded convolutions for filter and gate, others for residual and skip, summed."""
+
+    def __init__(self, model: WaveNet) -> None:
+        super().__init__()
+        depth = len(model.dilations)
+        dilated = [{"kernel_size": 2, "dilation": dilation, "padding": dilation} for dilation in model.dilations]
+        self.input = nn.Conv1d(CLASSES, RESIDUAL, 1)
+        self.filters = nn.ModuleList(nn.Conv1d(RESIDUAL, GATE, **options) for options in dilated)
+        self.gates = nn.ModuleList(nn.Conv1d(RESIDUAL, GATE, **options) for options in dilated)
+        self.residuals = nn.ModuleList(nn.Conv1d(GATE, RESIDUAL, 1, bias=False) for _ in range(depth - 1))
+        self.skips = nn.ModuleList(nn.Conv1d(GATE, SKIP, 1, bias=layer == 0) for layer in range(depth))
+        self.end = nn.Conv1d(SKIP, END, 1)
+        self.readout = nn.Conv1d(END, CLASSES, 1)
+        self.load(model)
+
+    @torch.no_grad()
+    def load(self, model: WaveNet) -> None:
+        """Take over the weights."""
+        for own, other in ((self.input, model.input), (self.end, model.end), (self.readout, model.readout)):
+            own.weight.copy_(other.weight.unsqueeze(2))
+            own.bias.copy_(other.bias)
+        taps = model.taps.unflatten(1, (2, RESIDUAL)).permute(0, 3, 2, 1)  # (layer, filters and gates, residual, tap)
+        for layer, (filters, gates) in enumerate(zip(self.filters, self.gates, strict=True)):
+            for half, own in enumerate((filters, gates)):
+                own.weight.copy_(taps[layer].chunk(2)[half])
+                own.bias.copy_(model.bias[layer].chunk(2)[half])
+        for own, weight in zip(self.residuals, model.residual, strict=True):
+            own.weight.copy_(weight.t().unsqueeze(2))
+        for own, weight in zip(self.skips, model.skip.weight.split(GATE, 1), strict=True):
+            own.weight.copy_(weight.unsqueeze(2))
+        self.skips[0].bias.copy_(model.skip.bias)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Logits (B, T, K) of every sample of x (B, T)."""
+        h = self.input(F.pad(F.one_hot(x[:, :-1], CLASSES).float().mT, (1, 0)))
+        total = 0
+        for filters, gates, skip, residual in zip(*self.layers(), strict=True):
+            z = filters(h)[..., : x.shape[1]].tanh() * gates(h)[..., : x.shape[1]].sigmoid()
+            total = total + skip(z)
+            if residual is not None:
+                h = h + residual(z)
+        return self.readout(self.end(total.relu()).relu()).mT
+
+    def layers(self) -> list[list[nn.Conv1d | None]]:
+        """Filters, gates, skips and residuals; the last layer has no residual, which nothing would read."""
+        return [[*self.filters], [*self.gates], [*self.skips], [*self.residuals, None]]
+
+
+# -- generation
+
+
+class Cached:
+    """The usual loop: a Python queue of earlier inputs for every layer, and modules that see one sample at a time."""
+
+    def __init__(self, plain: PlainWaveNet, one: Callable[[nn.Conv1d], nn.Module]) -> None:
+        self.input, self.end, self.readout = one(plain.input), one(plain.end), one(plain.readout)
+        self.layers = [[layer and one(layer) for layer in kind] for kind in plain.layers()]
+        self.dilations = [layer.dilation[0] for layer in plain.filters]
+        self.behind = self.input.weight.shape[2:]  # behind the channels stands (1,) in a convolution, else ()
+
+    def start(self, batch: int) -> Tensor:
+        """Logits (B, K) of the first sample."""
+        empty = torch.zeros(batch, RESIDUAL, *self.behind)
+        self.queues = [deque([empty] * dilation, dilation) for dilation in self.dilations]
+        return self._logits(torch.zeros(batch, CLASSES))
+
+    def take(self, x: Tensor) -> Tensor:
+        """Logits (B, K) after the sample x (B,)."""
+        return self._logits(F.one_hot(x, CLASSES).float())
+
+    def _logits(self, x: Tensor) -> Tensor:
+        h, total = self.input(x.view(*x.shape, *self.behind)), 0
+        for queue, filters, gates, skip, residual in zip(self.queues, *self.layers, strict=True):
+            taps = torch.cat([queue[0], h], -1)
+            queue.append(h)
+            z = filters(taps).tanh() * gates(taps).sigmoid()
+            total = total + skip(z)
+            if residual is not None:
+                h = h + residual(z)
+        return self.readout(self.end(total.relu()).relu()).flatten(1)
+
+    @torch.inference_mode()
+    def stream(self, noise: Tensor) -> Iterator[Tensor]:
+        """Samples (B,), drawn as is usual: only the shape of the noise counts."""
+        logits = self.start(len(noise))
+        for _ in range(noise.shape[1]):
+            x = logits.softmax(-1).multinomial(1)[:, 0]
+            yield x
+            logits = self.take(x)
+
+
+def as_convolution(layer: nn.Conv1d) -> nn.Conv1d:
+    """The same for the inputs (B, C, taps) of one sample."""
+    own = nn.Conv1d(layer.in_channels, layer.out_channels, layer.kernel_size[0], bias=layer.bias is not None)
+    own.load_state_dict(layer.state_dict())
+    return own
+
+
+def as_linear(layer: nn.Conv1d) -> nn.Linear:
+    """The same for the inputs (B, taps C) of one sample."""
+    weight = layer.weight.mT.flatten(1)
+    own = nn.Linear(*weight.t().shape, bias=layer.bias is not None)
+    own.load_state_dict({**layer.state_dict(), "weight": weight})
+    return own
+
+
+def matrices(model: WaveNet) -> list[Tensor]:
+    """All that a sample must be multiplied with, the earlier taps of all layers at once; the input is a look-up."""
+    past, now = model.taps.detach().split(RESIDUAL, 1)
+    linear = [layer.weight.detach().t() for layer in (model.skip, model.end, model.readout)]
+    weights = [past, *now.unbind(), *model.residual.detach().unbind(), *linear]
+    return [weight.contiguous() for weight in weights]
+
+
+def products(model: WaveNet, batch: int) -> list[Callable[[], Tensor]]:
+    """No loop of eager PyTorch can be faster with these weights in float32."""
+    multiply = {2: torch.mm, 3: torch.bmm}
+    rows = [torch.randn(*weight.shape[:-2], batch, weight.shape[-2]) for weight in matrices(model)]
+    return [partial(multiply[weight.ndim], row, weight) for row, weight in zip(rows, matrices(model), strict=True)]

@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import json
+import os
 import re
 import sys
 import tempfile
@@ -22,12 +23,15 @@ from seqgen.data.fetch import cache
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"}
 INDEX = "clips.csv"
 PARTS = ("train", "val", "test")
+FORMAT = 2
+"""Of the cache; another number whenever something else is done to the same file."""
 
 
 class Entry(NamedTuple):
-    """A sound file: its path, the class of each label, and the part it was put into by the corpus, if it was."""
+    """A sound file: its path, its name in the folder or table, its labels' classes, the part it was put into if any."""
 
     path: Path
+    name: str
     labels: tuple[str, ...]
     split: str = ""
 
@@ -39,7 +43,7 @@ def entries(path: Path, labels: list[str], pattern: str | None) -> list[Entry]:
         found = list(_table(table, labels))
     elif path.is_dir():
         files = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in SUFFIXES and file.is_file())
-        found = [_entry(file, str(file.relative_to(path)), labels, pattern) for file in files]
+        found = [_entry(file, file.relative_to(path).as_posix(), labels, pattern) for file in files]
     else:
         found = [_entry(path, path.name, labels, pattern)]
     if not found:
@@ -56,21 +60,37 @@ def _entry(file: Path, name: str, labels: list[str], pattern: str | None) -> Ent
         known |= match.groupdict(default="")
     if absent := [label for label in labels if label not in known]:
         raise DataError(f"no label {absent[0]!r}: expected a column of a table, a named group of pattern, or folder")
-    split = known.get("split", "")
-    return Entry(file, tuple(known[label] for label in labels), split if split in PARTS else "")
+    return Entry(file, name, tuple(known[label] for label in labels), _part(known.get("split", ""), str(file)))
 
 
 def _table(table: Path, labels: list[str]) -> Iterator[Entry]:
+    comma = table.suffix == ".csv"
     with table.open(encoding="utf-8-sig", newline="") as file:
-        reader = csv.DictReader(file, delimiter="," if table.suffix == ".csv" else "\t")
-        wanted = ["file", *labels]
-        if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
-            raise DataError(f"{table} has no column {absent[0]!r}; its header is {reader.fieldnames}")
-        for row in reader:
-            split = row.get("split") or ""
-            if any(row[name] is None for name in wanted) or split not in ("", *PARTS):
-                raise DataError(f"{table}, line {reader.line_num}: too few columns, or a split that is none of {PARTS}")
-            yield Entry(table.parent / row["file"], tuple(row[name] for name in labels), split)
+        reader = csv.DictReader(
+            file, delimiter="," if comma else "\t", quoting=csv.QUOTE_MINIMAL if comma else csv.QUOTE_NONE
+        )
+        try:
+            yield from _rows(table, reader, labels)
+        except (csv.Error, UnicodeError) as error:
+            raise DataError(f"{table}, behind line {reader.line_num}: {error}; expected a table in UTF-8") from None
+
+
+def _rows(table: Path, reader: "csv.DictReader[str]", labels: list[str]) -> Iterator[Entry]:
+    wanted = ["file", *labels]
+    if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
+        raise DataError(f"{table} has no column {absent[0]!r}; its header is {reader.fieldnames}")
+    for row in reader:
+        where = f"{table}, line {reader.line_num}"
+        if not row["file"] or any(row[name] is None for name in wanted):
+            raise DataError(f"{where}: fewer columns than the header has, or no file")
+        split = _part(row.get("split") or "", where)
+        yield Entry(table.parent / row["file"], row["file"], tuple(row[name] for name in labels), split)
+
+
+def _part(split: str, where: str) -> str:
+    if split not in ("", *PARTS):
+        raise DataError(f"{where}: the split is {split!r}, expected {', '.join(PARTS)} or nothing")
+    return split
 
 
 class Preparation(NamedTuple):
@@ -93,15 +113,18 @@ class Decoded(NamedTuple):
 
 def decoded(files: list[Path], preparation: Preparation) -> Decoded:
     """The samples of all files, decoded once. Raises DataError, which names the file."""
-    key = json.dumps([[(str(file.absolute()), *_stamp(file)) for file in files], preparation])
+    key = json.dumps([FORMAT, [(str(file.absolute()), *_stamp(file)) for file in files], preparation])
     place = cache() / f"audio-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
     index, data = place.with_suffix(".json"), place.with_suffix(".f32")
-    if not (index.is_file() and data.is_file()):
+    if index.is_file() and data.is_file():
+        _say_skipped(json.loads(index.read_text())["skipped"])
+    else:
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache(), prefix=place.name, delete=False) as sink:
             try:
                 found = _decode(files, preparation, sink)
                 sink.flush()
+                os.fsync(sink.fileno())
                 Path(sink.name).rename(data)
             except BaseException:
                 Path(sink.name).unlink()
@@ -113,49 +136,59 @@ def decoded(files: list[Path], preparation: Preparation) -> Decoded:
 
 
 def _decode(files: list[Path], preparation: Preparation, sink: IO[bytes]) -> dict[str, object]:
-    ends, kept, total, digest = [], [], 0, hashlib.sha256()
+    ends, kept, skipped, total, digest = [], [], [], 0, hashlib.sha256()
     for number, file in enumerate(tqdm(files, "decoding", disable=None, leave=False)):
-        if (samples := _clip(file, preparation)) is None:
+        try:
+            samples = _clip(file, preparation)
+        except AudioError as error:
+            if preparation.corrupt == "refuse":
+                raise DataError(f"{error}; --data.corrupt skip leaves such files out") from None
+            skipped.append(str(error))
             continue
         sink.write(samples.tobytes())
         digest.update(samples.tobytes())
         total += len(samples)
         ends.append(total)
         kept.append(number)
+    _say_skipped(skipped)
     if not total:
         raise DataError("none of the sound files can be used")
-    return {"ends": ends, "kept": kept, "sha256": digest.hexdigest()}
+    return {"ends": ends, "kept": kept, "skipped": skipped, "sha256": digest.hexdigest()}
 
 
-def _clip(path: Path, preparation: Preparation) -> np.ndarray | None:
-    try:
-        return _prepared(audio.resample(*audio.read(path), preparation.rate), path, preparation)
-    except AudioError as error:
-        if preparation.corrupt == "refuse":
-            raise DataError(f"{error}; --data.corrupt skip leaves such files out") from None
+def _say_skipped(skipped: list[str]) -> None:
+    for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
-        return None
 
 
-def _prepared(samples: np.ndarray, path: Path, preparation: Preparation) -> np.ndarray:
+def _clip(path: Path, preparation: Preparation) -> np.ndarray:
+    """The samples (N,) float32 of a file, N >= 1. Raises AudioError for a file that cannot be used."""
+    samples = audio.resample(*audio.read(path), preparation.rate)
+    if not len(samples):
+        raise AudioError(f"{str(path)!r} is too short for a sample at {preparation.rate} Hz")
+    if not (peak := float(np.abs(samples).max())):
+        if preparation.trim is not None:
+            raise AudioError(f"{str(path)!r} holds nothing but silence, which is to be trimmed")
+        return samples
+    whole = samples / peak  # a quiet file is not below librosa's idea of silence
     if preparation.trim is not None:
         import librosa
 
-        samples = librosa.effects.trim(samples, top_db=preparation.trim)[0]
-    peak = float(np.abs(samples).max(initial=0))
-    if preparation.trim is not None and not peak:
-        raise AudioError(f"{path} holds nothing but silence")
-    if preparation.normalize == "peak" and peak:
-        samples = samples * (0.95 / peak)
-    elif preparation.normalize == "rms" and peak:
-        samples = samples * min(0.1 / float(np.sqrt(np.mean(samples.astype(np.float64) ** 2))), 1 / peak)
-    return samples.astype(np.float32)
+        start, end = librosa.effects.trim(whole, top_db=preparation.trim)[1]
+        samples, whole = samples[start:end], whole[start:end]
+    if preparation.normalize == "none":
+        return samples
+    whole = whole / np.abs(whole).max()
+    rms = float(np.sqrt(np.mean(whole.astype(np.float64) ** 2)))
+    level = 0.95 if preparation.normalize == "peak" else min(1, 0.1 / rms)
+    normal: np.ndarray = np.multiply(whole, level, dtype=np.float32)
+    return normal
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change. Raises DataError when there is no such file."""
+    """Size and time of change, of a missing file -1 and -1: when it is there, it is another."""
     try:
         state = path.stat()
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
+    except OSError:
+        return -1, -1
     return state.st_size, state.st_mtime_ns

@@ -65,7 +65,8 @@ class DataModule(LightningDataModule, ABC):
     def symbols_known(self) -> int:
         """K, the size of the fitted codec."""
         if self.codec.size is None:
-            raise ValueError(f"{type(self.codec).__name__} has no symbols to count")
+            name = type(self.codec).__name__
+            raise ValueError(f"{name} has numbers, not symbols to count; expected --model.output Gaussians or the like")
         return self.codec.size
 
     @property
@@ -104,8 +105,8 @@ class DataModule(LightningDataModule, ABC):
         """Read another file with a model's codec and labels in place of the run's own, all of it for `everything`."""
         self.source, self.codec, self.labels, self.shares = source, codec, labels, (0, 0)
 
-    def examples(self, count: int) -> list[Any]:
-        """The first held-out items, to be conditioned on, for data modules that have features."""
+    def examples(self, count: int) -> list[tuple[Any, dict[str, str]]]:
+        """The first held-out items, to be conditioned on, and their labels, for data modules that have features."""
         raise NotImplementedError(f"{type(self).__name__} has no features")
 
     def test_dataloader(self) -> Loader:
