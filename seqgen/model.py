@@ -14,16 +14,42 @@ State = Any
 """What a model remembers of the symbols that it has taken in: tensors in tuples, a value, never kept on the module."""
 
 
+class Order(NamedTuple):
+    """The order in which the D variables of a vector come: position t of a sequence is variable permutation[t].
+
+    A factorisation of the density is an order and, for a model that has several that are equally good, one of its
+    connectivities, `member`.
+    """
+
+    permutation: Tensor
+    member: int = 0
+
+    def arrange(self, x: Tensor) -> Tensor:
+        """Vectors (B, D), each variable in its own place, as sequences in this order. Raises ValueError for others."""
+        if x.shape[1] != len(self.permutation):
+            raise ValueError(
+                f"items have {x.shape[1]} symbols, expected {len(self.permutation)}, one for each variable"
+            )
+        return x.index_select(1, self.permutation)
+
+    @property
+    def ranks(self) -> Tensor:
+        """The position (D,) of each variable; indexing a sequence's columns with it puts them back."""
+        return torch.argsort(self.permutation)
+
+
 class Context(NamedTuple):
     """What a sequence is conditioned on besides its own past.
 
     `labels` (B, L) int64 holds L labels a sequence: 0 where a label is not said, else 1 + its class. `features`
     (B, F, D) holds F frames of D numbers, each for as many symbols as the model's `hop`, the first from the first
-    symbol on.
+    symbol on. `order` is that of all sequences of a batch; None is the model's first, and the only one that a model
+    of sequences has.
     """
 
     labels: Tensor | None = None
     features: Tensor | None = None
+    order: Order | None = None
 
 
 class Batch(NamedTuple):
@@ -67,6 +93,15 @@ class Model(nn.Module, Configurable, ABC):
     """
 
     output: Output
+
+    dimensions: int | None = None
+    """D, for densities of vectors; a sequence then has at most D symbols. None: any number."""
+    orders: int | None = 1
+    """How many factorisations the model was made for, all equally good; None: as many as one likes."""
+
+    def order_number(self, number: int) -> Order | None:
+        """The factorisation of that number, 0 for the first; None for models of sequences, which have no other."""
+        return None
 
     @property
     def receptive_field(self) -> int | None:

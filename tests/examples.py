@@ -13,8 +13,8 @@ import seqgen.outputs  # noqa: F401
 from seqgen.codec import Codec
 from seqgen.codecs import Chars, MuLaw, SentencePiece, Waveform
 from seqgen.config import _REGISTRY
-from seqgen.model import Batch, Context, Model
-from seqgen.models import RNN, NGram, WaveNet
+from seqgen.model import Batch, Context, Model, State
+from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, WaveNet
 from seqgen.output import Output
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 
@@ -27,7 +27,7 @@ def registered(kind: type) -> list[type]:
 
 def labels_of(model: Model) -> list[int]:
     """The number of classes of each label of a model."""
-    return list(model.init_args.get("labels", ()))
+    return list((model.model if isinstance(model, Under) else model).init_args.get("labels", ()))
 
 
 def draw_context(model: Model, batch: int, generator: torch.Generator) -> Context | None:
@@ -85,6 +85,44 @@ def wavenet(output: Output, **arguments: Any) -> WaveNet:
     return model
 
 
+VARIABLES = 11
+"""Of the small densities of vectors: more than any law's sequences have symbols."""
+
+
+def vectors(kind: type[FVSBN] | type[MADE] | type[NADE], output: Output, **arguments: Any) -> Model:
+    """A small density of vectors with weights that are far from all symmetries of a fresh one."""
+    torch.manual_seed(1)
+    sizes: dict[type, dict[str, Any]] = {NADE: {"hidden": 5}, MADE: {"hidden": [4 * VARIABLES + 3]}}
+    model = kind(output, **{"dimensions": VARIABLES, **sizes.get(kind, {}), **arguments}).eval()
+    for parameter in model.parameters():  # what is linear in numbers may leave the range of the laws' integrals
+        torch.nn.init.normal_(parameter, std=0.5 if countable(output) else 0.2)
+    return model
+
+
+fvsbn, made, nade = (functools.partial(vectors, kind) for kind in (FVSBN, MADE, NADE))
+
+
+class Under(Model):
+    """A model in one of its orders, given with the context; so that all laws hold it to that order, too."""
+
+    def __init__(self, model: Model, number: int) -> None:
+        super().__init__()
+        self.model, self.output, self.number = model, model.output, number
+        self.dimensions = model.dimensions
+
+    def _in_order(self, context: Context | None) -> Context:
+        return (context or Context())._replace(order=self.model.order_number(self.number))
+
+    def forward(self, x: torch.Tensor, context: Context | None = None) -> torch.Tensor:
+        return self.model(x, self._in_order(context))
+
+    def start(self, batch: int, context: Context | None = None) -> tuple[torch.Tensor, State]:
+        return self.model.start(batch, self._in_order(context))
+
+    def step(self, x: torch.Tensor, state: State, context: Context | None = None) -> tuple[torch.Tensor, State]:
+        return self.model.step(x, state, self._in_order(context))
+
+
 def ngram(output: Output, **arguments: Any) -> NGram:
     """Tables that have counted ten random sequences, weighted."""
     model, generator = NGram(output, **arguments).eval(), torch.Generator().manual_seed(2)
@@ -128,6 +166,37 @@ MODELS: dict[str, Callable[[], Model]] = {
     },
     "WaveNet-scalar": functools.partial(wavenet, Categorical(3), scalar=True, dropout=0.5),
     "WaveNet-repeat": functools.partial(wavenet, Categorical(3), features=2, hop=3, upsampling="repeat", kernel=3),
+    **{
+        f"{kind.__name__}-{name}{suffix}": functools.partial(vectors, kind, output, **options)
+        for kind in (FVSBN, NADE, MADE)
+        for name, output in (
+            ("bernoulli", Bernoulli()),
+            ("categorical", Categorical(3)),
+            ("logistics", DiscretizedLogistics(levels=4, mixtures=2)),
+            ("gaussian", Gaussians()),
+            ("gaussians", Gaussians(mixtures=3)),
+        )
+        for suffix, options in (("", {}), ("-labels", {"labels": [2, 3]}))
+    },
+    "FVSBN-random": functools.partial(fvsbn, Bernoulli(), order="random"),
+    "NADE-random": functools.partial(nade, Bernoulli(), order="random", labels=[2]),
+    "NADE-relu": functools.partial(nade, Bernoulli(), activation="relu", hidden=20),
+    "RNADE": functools.partial(nade, Gaussians(mixtures=3), activation="relu", scaled=True, hidden=20),
+    "MADE-deep": functools.partial(made, Categorical(3), hidden=[30, 25, 30], direct=True, labels=[2]),
+    "MADE-narrow": functools.partial(made, Bernoulli(), hidden=[6], direct=True),
+    "MADE-random": functools.partial(made, Gaussians(), order="random", hidden=[30, 30]),
+    **{
+        f"{name}-under-{number}": lambda model=model, number=number: Under(model(), number).eval()
+        for name, model in (
+            ("FVSBN-orders", functools.partial(fvsbn, Categorical(3), orders=4)),
+            ("NADE-orders", functools.partial(nade, Bernoulli(), orders=0, order="random", labels=[2])),
+            ("RNADE-orders", functools.partial(nade, Gaussians(2), orders=0, activation="relu", scaled=True, hidden=9)),
+            ("MADE-orders", functools.partial(made, Bernoulli(), orders=0, masks=0, hidden=[30, 30], direct=True)),
+            ("MADE-masks", functools.partial(made, Categorical(3), masks=8, labels=[2])),
+            ("MADE-numbers", functools.partial(made, Gaussians(2), orders=3, masks=0, labels=[2], direct=True)),
+        )
+        for number in (0, 1, 3)
+    },
     "RNN-gaussian": functools.partial(rnn, Gaussians(), cell="lstm"),
     "RNN-logistics": functools.partial(rnn, DiscretizedLogistics(levels=4, mixtures=2), cell="gru", labels=[2]),
     "NGram-fresh": functools.partial(NGram, Categorical(3)),

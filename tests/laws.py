@@ -174,7 +174,8 @@ def saved_is_loaded(model: Model, folder: Path) -> None:
 
 def rows_of(context: Context, rows: slice) -> Context:
     """The context of some rows."""
-    return Context(*(None if part is None else part[rows] for part in context))
+    labels, features = (None if part is None else part[rows] for part in context[:2])
+    return Context(labels, features, context.order)
 
 
 def padding_changes_nothing(model: Model) -> None:
@@ -214,8 +215,8 @@ def draws_invert_the_cdf(model: Model, context: Context | None) -> None:
 
 
 def tensors_of(state: State) -> list[Tensor]:
-    """The tensors in a nest of tuples and numbers."""
-    if isinstance(state, int):
+    """The tensors in a nest of tuples, numbers and nothing."""
+    if state is None or isinstance(state, int):
         return []
     return [state] if isinstance(state, Tensor) else [tensor for part in state for tensor in tensors_of(part)]
 
@@ -266,7 +267,8 @@ def sampling_is_pure(model: Model) -> None:
     drawn = sample(model, noise, sampling, context)
     assert torch.equal(drawn, sample(model, noise, sampling, context))
     few = None if context is None else rows_of(context, slice(2, 4))
-    assert torch.equal(drawn[2:4], sample(model, noise[2:4], sampling, few))
+    # A product of another number of rows rounds otherwise, which shows in numbers.
+    close(sample(model, noise[2:4], sampling, few), drawn[2:4], 0 if countable(model.output) else 1e-4)
     if countable(model.output):
         assert int(drawn.min()) >= 0
         assert int(drawn.max()) < classes_of(model.output)

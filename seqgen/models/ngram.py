@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from seqgen.model import Batch, Carry, Context, Model
 from seqgen.nn.labels import check_labels
+from seqgen.nn.order import refuse_order
 from seqgen.output import Output
 
 
@@ -120,6 +121,7 @@ class NGram(Model):
         return torch.full((batch, self.order - 1), self.output.size, dtype=torch.int64, device=self.device)
 
     def _said(self, context: Context | None, batch: int) -> Tensor:
+        refuse_order(context)
         if context is None or context.labels is None:
             return torch.zeros(batch, len(self.labels), dtype=torch.int64, device=self.device)
         return context.labels

@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model
 from seqgen.nn.cells import KINDS, State, chunk, weights
-from seqgen.nn.labels import LabelEmbedding
+from seqgen.nn.labels import LabelEmbedding, refuse_labels
+from seqgen.nn.order import refuse_order
 from seqgen.output import Output
 
 States = tuple[State, ...]
@@ -95,13 +96,14 @@ class RNN(Model):
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, States]:
         """Parameters (B, P) of the first symbol and the initial state: (h,) or (h, c), each (B, H), a layer."""
+        refuse_order(context)
         state = self.initial.expand(-1, -1, batch, -1)
         if self.labelled:
             parts, layers, _, hidden = state.shape
             offset = self.label_state(context, batch).view(batch, parts, layers, hidden)
             state = state + offset.permute(1, 2, 0, 3)
-        elif context is not None and context.labels is not None:
-            raise ValueError("this model takes no labels")
+        else:
+            refuse_labels(context)
         states = [one.unbind() for one in state.unbind(1)]
         return self._read(self._between(-1, states[-1][0])), tuple(states)
 

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqgen.model import Context, Model
-from seqgen.nn.labels import LabelEmbedding
+from seqgen.nn.labels import LabelEmbedding, refuse_labels
+from seqgen.nn.order import refuse_order
 from seqgen.nn.upsample import Upsample
 from seqgen.output import Output
 
@@ -246,12 +247,12 @@ class WaveNet(Model):
 
     def _labels(self, context: Context | None, batch: int) -> Tensor:
         """The gates' biases (L, B, 2 G) with what the labels add."""
+        refuse_order(context)
         bias = self.bias.unsqueeze(1)
         if self.labels is not None:
             added: Tensor = self.labels(context, batch)
             return bias + added.view(batch, *self.bias.shape).transpose(0, 1)
-        if context is not None and context.labels is not None:
-            raise ValueError("this model takes no labels")
+        refuse_labels(context)
         return bias.expand(-1, batch, -1)
 
     def _read(self, z: Tensor) -> Tensor:

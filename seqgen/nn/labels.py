@@ -37,6 +37,12 @@ class LabelEmbedding(nn.Module):
         return check_labels(context.labels, batch, self.classes)
 
 
+def refuse_labels(context: Context | None) -> None:
+    """Raises ValueError for a context with labels, for models that take none."""
+    if context is not None and context.labels is not None:
+        raise ValueError("this model takes no labels")
+
+
 def check_labels(labels: Tensor, batch: int, classes: Sequence[int]) -> Tensor:
     """The labels (B, L) if they fit a model of L labels with these numbers of classes, else ValueError."""
     if labels.shape != (batch, len(classes)) or labels.dtype != torch.int64:
