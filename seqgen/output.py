@@ -59,6 +59,8 @@ class Output(Configurable, ABC):
     """E, the number of values that stand for one symbol at a model's input."""
     dtype: torch.dtype
     """Of the symbols."""
+    shifts: slice | None = None
+    """Which of the parameters move the symbol, in units of its embedding, so that a model may add to them."""
 
     @abstractmethod
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:

@@ -14,7 +14,7 @@ from seqgen.codec import Codec
 from seqgen.codecs import Chars, MuLaw, SentencePiece, Waveform
 from seqgen.config import _REGISTRY
 from seqgen.model import Batch, Context, Model, State
-from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, WaveNet
+from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, PixelRNN, WaveNet
 from seqgen.output import Output
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 
@@ -100,6 +100,27 @@ def vectors(kind: type[FVSBN] | type[MADE] | type[NADE], output: Output, **argum
 
 
 fvsbn, made, nade = (functools.partial(vectors, kind) for kind in (FVSBN, MADE, NADE))
+
+
+GREY, COLOUR = {"height": 5, "width": 3}, {"height": 3, "width": 2, "channels": 3}
+"""Small images of more symbols than any law's sequences have."""
+
+
+def pixels(kind: type[PixelCNN] | type[PixelRNN], output: Output, **arguments: Any) -> Model:
+    """A small model of images with weights that are far from all symmetries of a fresh one."""
+    torch.manual_seed(1)
+    model = kind(output, **{"depth": 2, "filters": 4, "first": 3, "end": 4, **GREY, **arguments}).eval()
+    for parameter in model.parameters():
+        torch.nn.init.normal_(parameter, std=0.5)
+    return model
+
+
+PIXELS: dict[str, Callable[..., Model]] = {
+    "PixelCNN": functools.partial(pixels, PixelCNN),
+    "PixelCNN-gated": functools.partial(pixels, PixelCNN, gated=True),
+    "PixelRNN-row": functools.partial(pixels, PixelRNN, cell="row"),
+    "PixelRNN-diagonal": functools.partial(pixels, PixelRNN, cell="diagonal"),
+}
 
 
 class Under(Model):
@@ -197,6 +218,29 @@ MODELS: dict[str, Callable[[], Model]] = {
         )
         for number in (0, 1, 3)
     },
+    **{
+        f"{kind}-{name}": functools.partial(make, output, **COLOUR, labels=[2, 3])
+        for kind, make in PIXELS.items()
+        for name, output in (
+            ("bernoulli", Bernoulli()),
+            ("categorical", Categorical(3)),
+            ("logistics", DiscretizedLogistics(levels=4, mixtures=2)),
+            ("gaussian", Gaussians()),
+            ("gaussians", Gaussians(mixtures=3)),
+        )
+    },
+    **{
+        f"{kind}-{suffix}": functools.partial(make, output, **options)
+        for kind, make in PIXELS.items()
+        for suffix, output, options in (
+            ("grey", Categorical(3), {}),
+            ("wide", Bernoulli(), {"first": 7, "height": 3, "width": 5, "labels": [2]}),
+        )
+    },
+    "PixelCNN-one-hot": functools.partial(pixels, PixelCNN, Categorical(3), scalar=False, gated=True, **COLOUR),
+    "PixelCNN-5": functools.partial(pixels, PixelCNN, Bernoulli(), kernel=5, height=4, width=4),
+    "PixelCNN-gated-5": functools.partial(pixels, PixelCNN, Bernoulli(), gated=True, kernel=5, height=4, width=4),
+    "PixelRNN-row-5": functools.partial(pixels, PixelRNN, Bernoulli(), kernel=5, height=4, width=4),
     "RNN-gaussian": functools.partial(rnn, Gaussians(), cell="lstm"),
     "RNN-logistics": functools.partial(rnn, DiscretizedLogistics(levels=4, mixtures=2), cell="gru", labels=[2]),
     "NGram-fresh": functools.partial(NGram, Categorical(3)),

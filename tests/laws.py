@@ -136,7 +136,7 @@ def is_a_density(model: Model) -> None:
 def every_parameter_learns(model: Model) -> None:
     """Every parameter receives a gradient that is not zero."""
     model, generator = exact(model).requires_grad_(True), torch.Generator().manual_seed(5)
-    x, context = draw_symbols(model, 8, 5, generator), draw_context(model, 8, generator)
+    x, context = draw_symbols(model, 8, model.dimensions or 5, generator), draw_context(model, 8, generator)
     if len(list(model.parameters())):
         model.log_prob(x, context).sum().backward()
     for name, parameter in model.named_parameters():

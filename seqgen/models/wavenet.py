@@ -9,6 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqgen.model import Context, Model
+from seqgen.nn.cells import gated
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
 from seqgen.nn.order import refuse_order
 from seqgen.nn.upsample import Upsample
@@ -175,7 +176,7 @@ class WaveNet(Model):
                 kept.append(known[:, length:].transpose(0, 1))
             taps = [known[:, place : place + length] for place in range(0, lag + 1, dilation)]
             inputs = self.dropout(torch.cat([*taps, *features], 2))
-            z = _gated(torch.baddbmm(labels[layer].unsqueeze(1), inputs, self.taps[layer].expand(len(h), -1, -1)))
+            z = gated(torch.baddbmm(labels[layer].unsqueeze(1), inputs, self.taps[layer].expand(len(h), -1, -1)))
             passed.append(z)
             if layer + 1 < len(self.dilations):
                 h = torch.baddbmm(h, z, self.residual[layer].expand(len(h), -1, -1))
@@ -201,7 +202,7 @@ class WaveNet(Model):
         h, inputs, passed = self._embed(x)[:, 0], [], []
         for gate, tap, residual in zip(gates.unbind(), now, (*self.residual.unbind(), None), strict=True):
             inputs.append(h)
-            z = _gated(torch.addmm(gate, h, tap))
+            z = gated(torch.addmm(gate, h, tap))
             passed.append(z)
             if residual is not None:
                 h = torch.addmm(h, z, residual)
@@ -259,9 +260,3 @@ class WaveNet(Model):
         """Parameters (..., P) from the outputs (..., L G) of all layers."""
         out: Tensor = self.readout(F.relu(self.end(F.relu(self.skip(z)))))
         return out
-
-
-def _gated(gates: Tensor) -> Tensor:
-    """tanh of one half of the channels times the sigmoid of the other."""
-    filters, gate = gates.chunk(2, -1)
-    return filters.tanh() * gate.sigmoid()

@@ -44,6 +44,7 @@ class Gaussians(Output):
         self.mixtures = check_count(mixtures)
         self.floor = check_floor(floor)
         self.size = 3 * mixtures if mixtures > 1 else 2
+        self.shifts = slice(mixtures, 2 * mixtures) if mixtures > 1 else slice(0, 1)
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> "GaussianMixture":
         """The distribution of symbols (...) given parameters (..., P)."""

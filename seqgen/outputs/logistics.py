@@ -26,8 +26,8 @@ class DiscretizedLogistics(Output):
 
     Deviations from the paper: log-probabilities are exact everywhere, where the paper's code takes the density at the
     middle of the bin for bins of probability below 1e-5, which is off by up to 2 nats at small scales; the floor is
-    added to the scale, where there log-scales are clamped at -7; the means have the offsets above; there is no
-    coupling of colour channels, as a factorised model sees the earlier ones anyway.
+    added to the scale, where there log-scales are clamped at -7; the means have the offsets above. The coupling of
+    colour channels is the model's, which may add to the shifts.
 
     A temperature divides log w and multiplies s. What is drawn then follows no power of the likelihood; 0 gives the
     level nearest to the mean of the heaviest component, the mode in the limit. Other fields of `sampling` raise
@@ -49,7 +49,7 @@ class DiscretizedLogistics(Output):
         self.levels = levels
         self.mixtures = check_count(mixtures)
         self.floor = check_floor(floor)
-        self.size = 3 * mixtures
+        self.size, self.shifts = 3 * mixtures, slice(mixtures, 2 * mixtures)
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> "DiscretizedLogisticMixture":
         """The distribution of symbols (...) given parameters (..., 3K)."""
