@@ -85,7 +85,7 @@ def wavenet(output: Output, **arguments: Any) -> WaveNet:
     return model
 
 
-VARIABLES = 11
+VARIABLES = 13
 """Of the small densities of vectors: more than any law's sequences have symbols."""
 
 
