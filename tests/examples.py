@@ -184,7 +184,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "RNADE": functools.partial(nade, Gaussians(mixtures=3), activation="relu", scaled=True, hidden=20),
     "MADE-deep": functools.partial(made, Categorical(3), hidden=[30, 25, 30], direct=True, labels=[2]),
     "MADE-narrow": functools.partial(made, Bernoulli(), hidden=[6], direct=True),
-    "MADE-random": functools.partial(made, Gaussians(), order="random", hidden=[30, 30]),
+    "MADE-random": functools.partial(made, Gaussians(), order="random", hidden=[30, 30], direct=True),
     **{
         f"{name}-under-{number}": lambda model=model, number=number: Under(model(), number).eval()
         for name, model in (
