@@ -11,7 +11,7 @@ import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.codec import Codec
-from seqgen.codecs import Chars, MuLaw, SentencePiece, Waveform
+from seqgen.codecs import Chars, MuLaw, Pixels, SentencePiece, Table, Waveform
 from seqgen.config import _REGISTRY
 from seqgen.model import Batch, Context, Model, State
 from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, WaveNet
@@ -239,7 +239,13 @@ SOUND_CODECS: dict[str, Callable[[], Codec]] = {
     "Waveform-16": lambda: Waveform(22050, bits=16),
 }
 
-CODECS = {**TEXT_CODECS, **SOUND_CODECS}
+VECTOR_CODECS: dict[str, Callable[[], Codec]] = {
+    "Table": lambda: Table(["a", "b", "c"], [1.0, -2.0, 0.0], [2.0, 0.5, 1.0]),
+    "Pixels": lambda: Pixels(4, 5, 3),
+    "Pixels-2": lambda: Pixels(4, 5, levels=2),
+}
+
+CODECS = {**TEXT_CODECS, **SOUND_CODECS, **VECTOR_CODECS}
 
 
 @functools.cache

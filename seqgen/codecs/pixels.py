@@ -111,8 +111,14 @@ class Pixels(Vectors):
 
     def decode(self, symbols: Tensor) -> np.ndarray:
         """A picture uint8 (H, W), or (H, W, 3), of symbols (D,)."""
-        if len(symbols) != self.length or bool(((symbols < 0) | (symbols >= self.levels)).any()):
-            raise ValueError(f"got {len(symbols)} symbols, expected {self.length} from 0 to {self.levels - 1}")
+        wrong = (symbols < 0) | (symbols >= self.levels)
+        if bool(wrong.any()):
+            place = int(wrong.int().argmax())
+            raise ValueError(
+                f"symbol {symbols[place]} at position {place} is no level, expected 0 .. {self.levels - 1}"
+            )
+        if len(symbols) != self.length:
+            raise ValueError(f"got {len(symbols)} symbols, expected {self.length}")
         values = np.rint(symbols.detach().cpu().numpy() * (GREY / (self.levels - 1))).astype(np.uint8)
         return values.reshape((self.height, self.width, 3) if self.channels == 3 else (self.height, self.width))
 
