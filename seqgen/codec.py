@@ -27,6 +27,10 @@ class Codec(Configurable, ABC):
     """Whether `fit` learns statistics, and so must not see held-out items; an alphabet is none."""
     unit: str
     """What `lengths` counts, in the singular, such as "character"."""
+    length: int | None = None
+    """Symbols of every item; None where items differ."""
+    log_jacobian: Tensor | float = 0.0
+    """log |d symbol / d number|, added to a log-density of symbols (T,) to make it one of the numbers of an item."""
     usual_length: int = 500
     """Symbols that are sampled when nobody says how many."""
 
@@ -46,6 +50,11 @@ class Codec(Configurable, ABC):
             except UnknownSymbol as error:
                 raise UnknownSymbol(f"{error}, in {item!a:.60}") from None
         return torch.cat([torch.zeros(0, dtype=torch.int64), *encoded]), [len(symbols) for symbols in encoded]
+
+    def partial(self, item: Any) -> tuple[Tensor, Tensor]:
+        """Places (S,) and symbols (S,) of an item that is known in part; by default its beginning."""
+        symbols = self.encode(item)
+        return torch.arange(len(symbols)), symbols
 
     @abstractmethod
     def decode(self, symbols: Tensor) -> Any:

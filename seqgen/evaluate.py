@@ -12,19 +12,20 @@ from seqgen import sounds
 from seqgen.checkpoint import CheckpointError
 from seqgen.codecs.sound import Sound
 from seqgen.data.corpus import lines, locate, read
-from seqgen.model import Batch, Carry
+from seqgen.model import Batch, Carry, arranged
 from seqgen.pipeline import Label, Pipeline, load
-from seqgen.score import Scores, Total
+from seqgen.score import Scores, Total, ensemble
 
 
 def evaluate(
-    run: str | Path, path: str | None = None, device: str = "cpu", encoding: str | None = None
+    run: str | Path, path: str | None = None, device: str = "cpu", encoding: str | None = None, orders: int = 1
 ) -> dict[str, Total]:
     """Totals of the validation part, the test part and both, as the run's config.yaml splits and weights its data.
 
     With `path` all of that file is held out, under the name "file": read as the run reads its own data, or, where
     `run` is a model folder, each line an item if the model knows an end, else one long text, or one sound. `encoding`
-    is that of a file of text, None for the run's own. Raises CheckpointError when there is no config.yaml, DataError
+    is that of a file of text, None for the run's own; vectors are scored under the mixture of the model's first
+    `orders` factorisations. Raises CheckpointError when there is no config.yaml, DataError
     for data, ValueError for an encoding of sound.
     """
     pipeline = load(run, device)
@@ -44,11 +45,11 @@ def evaluate(
     data.prepare_data()
     data.setup("test")
     if path is not None:
-        return {"file": _total(pipeline, iter(data.everything()))}
+        return {"file": _total(pipeline, iter(data.everything()), orders)}
     if data.sha256 != pipeline.provenance.get("data_sha256"):
         raise CheckpointError(f"the data of {run} changed since it was trained: which part was held out is not known")
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
-    totals = {part: _total(pipeline, iter(loader)) for part, loader in loaders.items() if len(loader)}
+    totals = {part: _total(pipeline, iter(loader), orders) for part, loader in loaders.items() if len(loader)}
     return {**totals, "held out": sum(totals.values(), Total())}
 
 
@@ -85,15 +86,21 @@ def file_scores(
 
 
 @torch.inference_mode()
-def _total(pipeline: Pipeline, batches: Iterator[Batch]) -> Total:
-    model, total = pipeline.model, Total()
+def _total(pipeline: Pipeline, batches: Iterator[Batch], orders: int = 1) -> Total:
+    model, total = pipeline.model, Total(unit=pipeline.codec.unit)
     carry: Carry | None = None
     for batch in batches:
         x, mask, context, weight, window = batch.to(model.device)
-        rows, carry = model.advance(x, carry if window else None, context)
-        log_prob = model.output(rows.double()).log_prob(x)
         weights = (mask if weight is None else mask * weight.unsqueeze(1)).double()
+        if orders > 1:
+            nats = -float((ensemble(model, x, context, orders) * weights[:, 0]).sum())
+        else:
+            y, context = arranged(x, context, model.order_number(0))
+            rows, carry = model.advance(y, carry if window else None, context)
+            nats = -float((model.output(rows.double()).log_prob(y) * weights).sum())
+        log_jacobian = torch.as_tensor(pipeline.codec.log_jacobian, dtype=torch.float64, device=x.device)
+        nats -= float((log_jacobian * weights).sum())
         lengths = pipeline.codec.lengths(x.cpu()).to(x.device)
-        nats, units = -float((log_prob * weights).sum()), float((lengths * weights).sum())
+        units = float((lengths * weights).sum())
         total += Total(nats, float(weights.sum()), units, pipeline.codec.unit)
     return total

@@ -18,7 +18,9 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
 import seqgen.codecs
 import seqgen.data.audio
 import seqgen.data.corpora
+import seqgen.data.images
 import seqgen.data.lines
+import seqgen.data.table
 import seqgen.data.text
 import seqgen.models
 import seqgen.outputs  # noqa: F401

@@ -25,17 +25,33 @@ class Order(NamedTuple):
     member: int = 0
 
     def arrange(self, x: Tensor) -> Tensor:
-        """Vectors (B, D), each variable in its own place, as sequences in this order. Raises ValueError for others."""
-        if x.shape[1] != len(self.permutation):
-            raise ValueError(
-                f"items have {x.shape[1]} symbols, expected {len(self.permutation)}, one for each variable"
-            )
-        return x.index_select(1, self.permutation)
+        """Vectors (..., T) of the variables 0 ... T-1 as sequences in this order, of which they must be the first."""
+        return x.index_select(-1, self._first(x.shape[-1]))
+
+    def restore(self, x: Tensor) -> Tensor:
+        """Sequences (..., T) in this order as vectors, each variable in its own place."""
+        return x.index_select(-1, self._first(x.shape[-1]).argsort())
+
+    def _first(self, count: int) -> Tensor:
+        first = self.permutation[:count]
+        if count > len(self.permutation) or not bool((first < count).all()):
+            raise ValueError(f"an item has {count} symbols, expected {len(self.permutation)}, one for each variable")
+        return first
 
     @property
     def ranks(self) -> Tensor:
-        """The position (D,) of each variable; indexing a sequence's columns with it puts them back."""
+        """The position (D,) of each variable."""
         return torch.argsort(self.permutation)
+
+    @property
+    def natural(self) -> bool:
+        """Whether each variable stands in its own place."""
+        return bool((self.permutation[1:] > self.permutation[:-1]).all())
+
+    def led_by(self, places: Tensor) -> "Order":
+        """The order in which these variables (S,) come first, they and the others each in the order of now."""
+        chosen = torch.isin(self.permutation, places.to(self.permutation.device))
+        return self._replace(permutation=torch.cat([self.permutation[chosen], self.permutation[~chosen]]))
 
 
 class Context(NamedTuple):
@@ -50,6 +66,13 @@ class Context(NamedTuple):
     labels: Tensor | None = None
     features: Tensor | None = None
     order: Order | None = None
+
+
+def arranged(x: Tensor, context: Context | None, order: Order | None) -> tuple[Tensor, Context | None]:
+    """Vectors (B, T) as sequences in an order, and the context that says so; both as they are where there is none."""
+    if order is None:
+        return x, context
+    return order.arrange(x), (context or Context())._replace(order=order)
 
 
 class Batch(NamedTuple):

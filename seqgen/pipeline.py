@@ -20,9 +20,9 @@ from seqgen.codec import Codec
 from seqgen.codecs.sound import Sound
 from seqgen.config import ConfigError, build, describe
 from seqgen.mel import LogMel, stack
-from seqgen.model import Context, Model
+from seqgen.model import Context, Model, Order, arranged
 from seqgen.output import Sampling
-from seqgen.score import Columns, Scores, Total, follow
+from seqgen.score import Columns, Scores, Total, ensemble, follow
 
 BATCH = 64
 """Sequences that are scored at once."""
@@ -107,6 +107,8 @@ class Pipeline:
     ) -> list[Any]:
         """n items, each the prompt and what follows: up to the end symbol, or at most `length` symbols.
 
+        A prompt is the beginning of an item. Where all items have as many symbols, such as rows and images, it is an
+        item of which a part is unknown, and the rest is drawn; any part, if the model takes the variables in any order.
         The default length is 500 symbols, one second, or, with a `condition` (a sound whose features the model is
         conditioned on), what that sound is longer than the prompt. The same seed gives the same items; None draws one.
         `watch` is called with the number of symbols that each item has got, and of those that it may get. Raises
@@ -116,7 +118,10 @@ class Pipeline:
         symbols, context, length = self._behind(n, prompt, length, label, condition)
         noise = generate.draw_noise(n, length, _seed(seed))
         drawn = generate.sample(self.model, noise, sampling, context, symbols.expand(n, -1), self.codec.end, watch)
-        return [self.codec.decode(torch.cat([symbols, row])) for row in drawn.cpu()]
+        whole = torch.cat([symbols.expand(n, -1), drawn.cpu()], 1)
+        if context is not None and context.order is not None:
+            whole = context.order.restore(whole.to(drawn.device)).cpu()
+        return [self.codec.decode(row) for row in whole]
 
     def stream(
         self,
@@ -133,6 +138,8 @@ class Pipeline:
         """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s."""
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
         symbols, context, length = self._behind(1, prompt, length, label, condition)
+        if context is not None and context.order is not None and not context.order.natural:
+            raise ValueError("the symbols are drawn in another order than an item's own, so there is nothing to stream")
         noise = generate.draw_noise(1, length, _seed(seed))
 
         def drawn() -> Iterator[Any]:
@@ -146,10 +153,9 @@ class Pipeline:
         self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
     ) -> tuple[Tensor, Context | None, int]:
         """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
-        symbols = self._prompt(prompt)
+        symbols, order = self._known(prompt)
         sound = None if condition is None else self._sound(condition)
-        if length is None:
-            length = self.codec.usual_length if sound is None else max(0, len(sound.samples) - len(symbols))
+        length = self._length(length, len(symbols), sound)
         for name, value, least in (("n", n, 1), ("length", length, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
@@ -158,7 +164,31 @@ class Pipeline:
                 f"{len(symbols)} symbols of a prompt and {length} to be drawn are more than the {len(sound.samples)} "
                 "of the sound to be conditioned on"
             )
-        return symbols, self.context(label, n, None if sound is None else [sound]), length
+        context = self.context(label, n, None if sound is None else [sound])
+        return symbols, context if order is None else (context or Context())._replace(order=order), length
+
+    def _length(self, length: int | None, known: int, sound: Clip | None) -> int:
+        """How many symbols are to be drawn."""
+        if self.codec.length is None:
+            usual = self.codec.usual_length if sound is None else max(0, len(sound.samples) - known)
+            return usual if length is None else length
+        rest = self.codec.length - known
+        if length not in (None, rest):
+            raise ValueError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
+        return rest
+
+    def _known(self, prompt: Any) -> tuple[Tensor, Order | None]:
+        """The symbols (S,) of a prompt, and an order that begins with their variables, if the model has any."""
+        first = self.model.order_number(0)
+        if prompt is None:
+            return torch.zeros(0, dtype=self.model.output.dtype), first
+        places, symbols = self.codec.partial(prompt)
+        if first is None:
+            if not torch.equal(places, torch.arange(len(places))):
+                raise ValueError("the model goes on behind the beginning of an item, and the prompt is another part")
+            return symbols, None
+        order = first.led_by(places)
+        return symbols[torch.argsort(order.ranks.cpu()[places])], order
 
     def _prompt(self, prompt: Any) -> Tensor:
         return torch.zeros(0, dtype=self.model.output.dtype) if prompt is None else self.codec.encode(prompt)
@@ -183,20 +213,26 @@ class Pipeline:
             scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end)
             return scores[0]
         before, labels = self._prompt(prefix), self._labels(label, len(item))
+        if len(before) and self.codec.length is not None:
+            raise ValueError("items that all have as many symbols are scored whole, expected no prefix")
+        if (order := self.model.order_number(0)) is not None:
+            order = order.led_by(torch.arange(len(before)))
         symbols, counts = self.codec.encode_all(item)
         encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
         sequences = [self._sequence(one, place, before, end) for one, place in encoded]
-        order = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
+        by_length = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
         results: dict[int, Scores] = {}
-        for group in (order[first : first + BATCH] for first in range(0, len(order), BATCH)):
+        for group in (by_length[first : first + BATCH] for first in range(0, len(item), BATCH)):
             padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
             sounds = [[prefix, item[place]] for place in group] if self.features is not None else None
             context = self._context(None if labels is None else labels[group], len(group), sounds)
-            parts = list(follow(self.model, [padded], context))
-            columns = Columns.join(parts)
+            x, context = arranged(padded.to(self.model.device), context, order)
+            columns = Columns.join(list(follow(self.model, [x], context)))
+            if order is not None:
+                columns = columns.select((slice(None), order.restore(torch.arange(x.shape[1], device=x.device)).cpu()))
             for row, place in enumerate(group):
                 kept = slice(len(before), len(sequences[place]))
-                results[place] = self._scores(columns.select((row, kept)))
+                results[place] = self._scores(columns.select((row, kept)), kept)
         return [results[place] for place in range(len(item))]
 
     def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
@@ -205,8 +241,28 @@ class Pipeline:
             raise ValueError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
         return torch.cat([before, symbols])
 
-    def _scores(self, columns: Columns) -> Scores:
+    def score_orders(self, items: Sequence[Any], orders: int, *, label: Label | list[Label] = None) -> list[Total]:
+        """Totals of vectors under the mixture of the model's first factorisations, of which each has equal weight.
+
+        Raises ValueError for more factorisations than the model was made for.
+        """
+        labels, totals = self._labels(label, len(items)), []
+        for first in range(0, len(items), BATCH):
+            group = slice(first, first + BATCH)
+            x = torch.stack([self.codec.encode(item) for item in items[group]]).to(self.model.device)
+            context = self._context(None if labels is None else labels[group], len(x), None)
+            log_probs = ensemble(self.model, x, context, orders) + self._log_jacobian(slice(x.shape[1])).sum()
+            units = self.codec.lengths(x[0].cpu()).sum().item()
+            totals += [Total(-nats, x.shape[1], units, self.codec.unit) for nats in log_probs.tolist()]
+        return totals
+
+    def _log_jacobian(self, kept: slice) -> Tensor:
+        whole = torch.as_tensor(self.codec.log_jacobian, dtype=torch.float64)
+        return whole[kept] if whole.ndim else whole
+
+    def _scores(self, columns: Columns, kept: slice = slice(None)) -> Scores:
         x, log_probs, ranks, entropies = columns
+        log_probs = log_probs + self._log_jacobian(kept)
         total = Total(-float(log_probs.sum()), len(x), self.codec.lengths(x).sum().item(), self.codec.unit)
         return Scores(self.codec.names(x), log_probs, ranks, entropies, x[-1].item() == self.codec.end, total)
 
@@ -218,6 +274,9 @@ class Pipeline:
         The totals of the parts add up to the item's. A model with features needs the whole sound as `condition`.
         """
         context = self.context(label, 1, None if condition is None else [condition])
+        order = self.model.order_number(0)
+        if self.codec.length is not None or not (order is None or order.natural):
+            raise ValueError("an item with a number of symbols of its own, or in an order of its own, is scored whole")
         closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
         symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
         for part in follow(self.model, symbols, context):
@@ -290,6 +349,11 @@ def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
     """Raises ValueError when the model's output does not speak of the codec's symbols, or its features are others."""
     support = model.output(torch.zeros(model.output.size))
     classes = len(support.enumerate_support()) if support.has_enumerate_support else None
+    if None not in (codec.length, model.dimensions) and codec.length != model.dimensions:
+        raise ValueError(
+            f"items have {codec.length} symbols and the model {model.dimensions} variables, expected as many: "
+            f"--model.model.dimensions {codec.length}"
+        )
     if codec.size != classes:
         raise ValueError(
             f"the codec has {codec.size or 'numbers for'} symbols and the model's output {classes or 'numbers'}, "

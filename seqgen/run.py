@@ -24,8 +24,10 @@ from torch import Tensor
 
 from seqgen import audio, figure, sounds
 from seqgen.checkpoint import CheckpointError, read, write_atomically
+from seqgen.codecs import Pixels, Table
 from seqgen.codecs.sound import Sound
 from seqgen.data.module import DataModule
+from seqgen.grid import grid, png
 from seqgen.pipeline import Pipeline
 from seqgen.training import Training
 
@@ -44,12 +46,13 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     and raises Stopped; a second one stops at once. `seconds` counts training alone, over all resumptions.
     """
 
-    def __init__(self, folder: Path, samples: int = 10, length: int = 400, clips: int = 2) -> None:
+    def __init__(self, folder: Path, samples: int = 10, length: int = 400, clips: int = 2, pictures: int = 25) -> None:
         self.folder = folder
         self.config = ""  # config.yaml
         self.samples = samples
         self.length = length
         self.clips = clips
+        self.pictures = pictures
         self.best = math.inf
         self.validated = 0  # the last step that was
         self.seconds = 0.0
@@ -152,6 +155,14 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         path = self.folder / "samples" / f"step-{step:07d}"
         if isinstance(pipeline.codec, Sound):
             self._sound(trainer, pipeline, module.data, path)
+            return
+        if isinstance(pipeline.codec, Pixels):
+            pictures = pipeline.sample(self.pictures, seed=step)
+            write_atomically(path.with_suffix(".png"), png(grid(pictures), 2))
+            return
+        if isinstance(pipeline.codec, Table):
+            rows = [pipeline.codec.line(row) for row in pipeline.sample(self.samples, seed=step)]
+            path.with_suffix(".csv").write_text("\n".join([pipeline.codec.header, *rows]) + "\n", encoding="utf-8")
             return
         texts = pipeline.sample(self.samples, length=self.length, seed=step)
         separator = "\n" if all("\n" not in text for text in texts) else "\n" + "-" * 40 + "\n"

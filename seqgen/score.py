@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
-from seqgen.model import Carry, Context, Model
+from seqgen.model import Carry, Context, Model, arranged
 from seqgen.output import Output
 
 CHUNK = 1024
@@ -50,6 +50,11 @@ class Total:
         return self.bits / self.units if self.units else math.nan
 
     @property
+    def nats_per_unit(self) -> float:
+        """All nats over the characters, seconds, rows or images; NaN when there are none."""
+        return self.nats / self.units if self.units else math.nan
+
+    @property
     def perplexity(self) -> float:
         """exp of the nats per symbol; infinite when that overflows, NaN when there is no symbol."""
         return math.inf if self.nats_per_symbol >= 709 else math.exp(self.nats_per_symbol)
@@ -64,6 +69,7 @@ class Total:
             "nats_per_symbol": self.nats_per_symbol,
             "bits_per_symbol": self.bits_per_symbol,
             f"bits_per_{self.unit}": self.bits_per_unit,
+            f"nats_per_{self.unit}": self.nats_per_unit,
             "perplexity": self.perplexity,
         }
         return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
@@ -145,3 +151,21 @@ def columns(output: Output, parameters: Tensor, x: Tensor) -> Columns:
     rivals = distribution.log_prob(distribution.enumerate_support(expand=False))  # (K, B, T)
     ranks = (rivals > log_probs).sum(0) + 1
     return Columns(x.cpu(), log_probs.cpu(), ranks.cpu(), distribution.entropy().cpu())
+
+
+@torch.inference_mode()
+def ensemble(model: Model, x: Tensor, context: Context | None = None, orders: int = 1) -> Tensor:
+    """log p(x) (B,) of vectors (B, D) under the mixture of a model's first factorisations, float64, in nats.
+
+    `p(x) = 1/M sum_m p(x | factorisation m)`: probabilities are averaged, as of any mixture, where an average of
+    parameters or of log-probabilities would be no density. Raises ValueError for more than the model was made for.
+    """
+    if orders < 1 or (model.orders is not None and orders > model.orders):
+        raise ValueError(
+            f"orders is {orders}, expected 1 to {model.orders or 'any number'}, what the model was made for"
+        )
+    totals = []
+    for number in range(orders):
+        y, said = arranged(x, context, model.order_number(number))
+        totals.append(model.output(model(y, said).double()).log_prob(y).sum(1))
+    return torch.stack(totals).logsumexp(0) - math.log(orders)

@@ -13,7 +13,7 @@ from torch.optim.swa_utils import AveragedModel
 import seqgen
 from seqgen.config import describe
 from seqgen.data.module import DataModule
-from seqgen.model import Batch, Carry, Model
+from seqgen.model import Batch, Carry, Model, arranged
 from seqgen.output import Output
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline, check_fit
@@ -23,7 +23,8 @@ class Training(LightningModule):
     """Minimises the nats per symbol of any model; the data module says how many symbols and which labels there are.
 
     AdamW, a linear warm-up, then a cosine to `final_lr` of the peak over all steps of the trainer. Before each batch
-    torch's generator is seeded with (seed, epoch, place), so a resumed run is the run that was never interrupted.
+    torch's generator is seeded with (seed, epoch, place), so a resumed run is the run that was never interrupted. A
+    model that was made for several orders gets one of them drawn for every batch; it is validated in the first.
 
     Args:
         model: The model's class and its arguments, but for the output and the labels, which come from the data.
@@ -144,7 +145,8 @@ class Training(LightningModule):
         carry = self._carry("train", batch)
         if self.current_epoch == 0:  # once through the data is all there is to count
             self.model.count(batch, carry)
-        nats, symbols = self._nats(self.model, "train", self._forgetful(batch), carry)
+        number = 0 if self.model.orders == 1 else int(torch.randint(2**31, ()))
+        nats, symbols = self._nats(self.model, "train", self._forgetful(batch), carry, number)
         loss = nats / symbols
         value = loss.item()
         if not math.isfinite(value):
@@ -184,14 +186,17 @@ class Training(LightningModule):
         kept = torch.rand(labels.shape) >= self.label_dropout
         return batch._replace(context=batch.context._replace(labels=labels * kept.to(labels.device)))
 
-    def _nats(self, model: Model, part: str, batch: Batch, carry: Carry | None) -> tuple[Tensor, Tensor]:
+    def _nats(
+        self, model: Model, part: str, batch: Batch, carry: Carry | None, number: int = 0
+    ) -> tuple[Tensor, Tensor]:
+        x, context = arranged(batch.x, batch.context, model.order_number(number))
         if batch.window is None:
-            rows = model(batch.x, batch.context)
+            rows = model(x, context)
         else:
-            rows, after = model.advance(batch.x, carry, batch.context)
+            rows, after = model.advance(x, carry, context)
             self.carry[part] = after.detach()
         # Mixed precision ends here: bfloat16 holds log-probabilities to two digits.
-        log_prob = model.output(rows.to(torch.promote_types(rows.dtype, torch.float32))).log_prob(batch.x)
+        log_prob = model.output(rows.to(torch.promote_types(rows.dtype, torch.float32))).log_prob(x)
         weights = batch.mask if batch.weight is None else batch.mask * batch.weight.unsqueeze(1)
         return -(log_prob * weights).sum(), weights.sum()
 

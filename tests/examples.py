@@ -11,7 +11,7 @@ import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.codec import Codec
-from seqgen.codecs import Chars, MuLaw, SentencePiece, Waveform
+from seqgen.codecs import Chars, MuLaw, Pixels, SentencePiece, Table, Waveform
 from seqgen.config import _REGISTRY
 from seqgen.model import Batch, Context, Model, State
 from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, PixelRNN, WaveNet
@@ -85,7 +85,7 @@ def wavenet(output: Output, **arguments: Any) -> WaveNet:
     return model
 
 
-VARIABLES = 11
+VARIABLES = 13
 """Of the small densities of vectors: more than any law's sequences have symbols."""
 
 
@@ -205,7 +205,7 @@ MODELS: dict[str, Callable[[], Model]] = {
     "RNADE": functools.partial(nade, Gaussians(mixtures=3), activation="relu", scaled=True, hidden=20),
     "MADE-deep": functools.partial(made, Categorical(3), hidden=[30, 25, 30], direct=True, labels=[2]),
     "MADE-narrow": functools.partial(made, Bernoulli(), hidden=[6], direct=True),
-    "MADE-random": functools.partial(made, Gaussians(), order="random", hidden=[30, 30]),
+    "MADE-random": functools.partial(made, Gaussians(), order="random", hidden=[30, 30], direct=True),
     **{
         f"{name}-under-{number}": lambda model=model, number=number: Under(model(), number).eval()
         for name, model in (
@@ -283,7 +283,13 @@ SOUND_CODECS: dict[str, Callable[[], Codec]] = {
     "Waveform-16": lambda: Waveform(22050, bits=16),
 }
 
-CODECS = {**TEXT_CODECS, **SOUND_CODECS}
+VECTOR_CODECS: dict[str, Callable[[], Codec]] = {
+    "Table": lambda: Table(["a", "b", "c"], [1.0, -2.0, 0.0], [2.0, 0.5, 1.0]),
+    "Pixels": lambda: Pixels(4, 5, 3),
+    "Pixels-2": lambda: Pixels(4, 5, levels=2),
+}
+
+CODECS = {**TEXT_CODECS, **SOUND_CODECS, **VECTOR_CODECS}
 
 
 @functools.cache

@@ -12,9 +12,19 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from examples import classes_of, countable, draw_context, draw_symbols, labels_of, with_labels
+from examples import (
+    VARIABLES,
+    Under,
+    classes_of,
+    countable,
+    draw_context,
+    draw_symbols,
+    labels_of,
+    with_labels,
+)
 from scipy import stats
 from torch import Tensor
+from torch.distributions import Distribution
 
 import seqgen
 import seqgen.codecs
@@ -22,9 +32,9 @@ from seqgen.codecs import Chars
 from seqgen.config import build, describe
 from seqgen.generate import draw_noise, sample
 from seqgen.mel import LogMel
-from seqgen.model import Context, Model, State
+from seqgen.model import Context, Model, Order, State
 from seqgen.models import NGram
-from seqgen.output import Sampling
+from seqgen.output import PLAIN, Output, Sampling
 from seqgen.outputs import Bernoulli, Categorical
 from seqgen.pipeline import Pipeline
 
@@ -71,6 +81,41 @@ def is_causal(model: Model) -> None:
         changed = x.clone()
         changed[:, t] = (x[:, t] + 1) % (classes_of(model.output) if countable(model.output) else 7.0)
         assert torch.equal(model(changed, context)[:, : t + 1], rows[:, : t + 1])
+
+
+class Opened(Output):
+    """An output whose embedded symbols are given, so that there is a gradient for them."""
+
+    def __init__(self, output: Output, values: Tensor) -> None:
+        self.output, self.values = output, values
+        self.size, self.width, self.dtype = output.size, output.width, output.dtype
+
+    def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:
+        return self.output(parameters, sampling)
+
+    def embed(self, x: Tensor) -> Tensor:
+        return self.values[:, : x.shape[1]]
+
+    def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
+        return self.output.draw(parameters, noise, sampling)
+
+
+def jacobian_is_triangular(model: Model) -> None:
+    """The gradient of row t for embedded symbol s is exactly 0 for s >= t, and not 0 for any other that it sees."""
+    if isinstance(model, NGram) or getattr(model, "scalar", False):
+        return
+    model, generator = exact(model), torch.Generator().manual_seed(10)
+    x, context = draw_symbols(model, 40, 7, generator), draw_context(model, 40, generator)
+    opened = model.model if isinstance(model, Under) else model
+    values = opened.output.embed(x).double().requires_grad_(True)
+    opened.output = Opened(opened.output, values)
+    rows = model(x, context)
+    weights = torch.randn(rows.shape[-1], generator=generator, dtype=torch.float64)
+    for t in range(7):
+        (slope,) = torch.autograd.grad((rows[:, t] @ weights).sum(), values, retain_graph=True, allow_unused=True)
+        seen = torch.zeros(7, dtype=torch.bool) if slope is None else slope.abs().amax((0, 2)) > 0
+        assert not seen[t:].any()
+        assert seen[max(0, t - (model.receptive_field or t)) : t].all()
 
 
 def sees_the_past(model: Model) -> None:
@@ -253,6 +298,23 @@ def bad_contexts_raise(model: Model) -> None:
                 call(with_labels(model, torch.tensor([row, row], dtype=torch.int64).reshape(2, -1), 2))
 
 
+def an_order_is_refused_or_known(model: Model) -> None:
+    """A model of sequences has one order and refuses another; one of vectors refuses what orders other variables."""
+    x = torch.zeros(2, 3, dtype=model.output.dtype)
+    if isinstance(model, Under):
+        return
+    assert (model.order_number(0) is None) == (model.dimensions is None)
+    wrong = [torch.arange(VARIABLES + 1), torch.zeros(VARIABLES, dtype=torch.int64), torch.arange(VARIABLES) / 1]
+    for permutation in wrong if model.dimensions else [torch.arange(3)]:
+        context = (with_labels(model, None, 2) or Context())._replace(order=Order(permutation))
+        for call in (functools.partial(model, x), functools.partial(model.start, 2)):
+            with pytest.raises(ValueError, match="order"):
+                call(context)
+    if model.dimensions is not None:
+        with pytest.raises(ValueError, match=f"expected at most {VARIABLES}"):
+            model(torch.zeros(2, VARIABLES + 1, dtype=model.output.dtype))
+
+
 def empty_sequences_have_no_rows(model: Model) -> None:
     """`forward` of no symbols has no rows."""
     rows = model(torch.zeros(2, 0, dtype=model.output.dtype), with_labels(model, None, 2))
@@ -290,4 +352,6 @@ MODEL_LAWS: list[Callable[[Model], None]] = [
     bad_contexts_raise,
     empty_sequences_have_no_rows,
     sampling_is_pure,
+    jacobian_is_triangular,
+    an_order_is_refused_or_known,
 ]

@@ -132,6 +132,7 @@ def test_a_total_of_nothing_and_one_that_overflows() -> None:
         "nats_per_symbol",
         "bits_per_symbol",
         "bits_per_character",
+        "nats_per_character",
         "perplexity",
     }
     assert Total(1e5, 1).perplexity == math.inf

@@ -2,7 +2,9 @@
 
 from seqgen.codecs.chars import Chars as Chars
 from seqgen.codecs.mulaw import MuLaw as MuLaw
+from seqgen.codecs.pixels import Pixels as Pixels
 from seqgen.codecs.sentencepiece import SentencePiece as SentencePiece
+from seqgen.codecs.table import Table as Table
 from seqgen.codecs.waveform import Waveform as Waveform
 
-__all__ = ["Chars", "MuLaw", "SentencePiece", "Waveform"]
+__all__ = ["Chars", "MuLaw", "Pixels", "SentencePiece", "Table", "Waveform"]

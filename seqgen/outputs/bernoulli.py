@@ -2,27 +2,29 @@
 
 import torch
 from torch import Tensor, distributions
+from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs.categorical import invert, restrict
+from seqgen.outputs.categorical import check_probs, invert, restrict
 
 
 class Bernoulli(Output):
     """0 or 1; the parameter is one logit: `p(x = 1) = 1 / (1 + exp(-o))`.
 
-    The distribution is the Categorical over {0, 1} with logits (0, o), so that temperature 0 and top_k = 1 leave exact
-    zeros. Temperature divides the logit; `top_k`, `top_p` and `exclude` act on the two classes.
+    With a `sampling` the distribution is the Categorical over {0, 1} with logits (0, o), so that temperature 0 and
+    top_k = 1 leave exact zeros. Temperature divides the logit; `top_k`, `top_p` and `exclude` act on the two classes.
     """
 
     size = 1
     width = 1
     dtype = torch.int64
 
-    def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> distributions.Categorical:
+    def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:
         """The distribution of symbols (...) given one logit (..., 1)."""
-        logits = restrict(F.pad(parameters, (1, 0)), sampling)
-        return distributions.Categorical(logits=logits, validate_args=False)
+        if sampling == PLAIN:
+            return TwoClasses(parameters.squeeze(-1))
+        return distributions.Categorical(logits=restrict(F.pad(parameters, (1, 0)), sampling), validate_args=False)
 
     def embed(self, x: Tensor) -> Tensor:
         """The symbol itself (..., 1)."""
@@ -30,4 +32,46 @@ class Bernoulli(Output):
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """0 where the noise lies below p(x = 0), 1 elsewhere."""
-        return invert(self(parameters, sampling).probs, noise)
+        if sampling == PLAIN:
+            return (noise >= check_probs(torch.sigmoid(-parameters.squeeze(-1).double()))).long()
+        return invert(restrict(F.pad(parameters, (1, 0)), sampling).softmax(-1), noise)
+
+
+class TwoClasses(Distribution):
+    """The distribution of Bernoulli: 0 and 1 by one logit (...), without a detour by two."""
+
+    arg_constraints = {}  # noqa: RUF012
+    has_enumerate_support = True
+
+    def __init__(self, logit: Tensor) -> None:
+        self.logit = logit
+        super().__init__(logit.shape, validate_args=False)
+
+    @property
+    def support(self) -> constraints.Constraint:
+        """0 and 1."""
+        return constraints.boolean
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log sigmoid(o) of a 1, log sigmoid(-o) of a 0."""
+        # Not -F.softplus, which is linear above a threshold.
+        return F.logsigmoid(torch.where(value > 0, self.logit, -self.logit))
+
+    @property
+    def logits(self) -> Tensor:
+        """log p (..., 2)."""
+        return F.logsigmoid(torch.stack([-self.logit, self.logit], -1))
+
+    @property
+    def probs(self) -> Tensor:
+        """p (..., 2)."""
+        return torch.stack([-self.logit, self.logit], -1).sigmoid()
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        """0 and 1: (2, ...)."""
+        values = torch.arange(2, device=self.logit.device).view(-1, *(1 for _ in self.batch_shape))
+        return values.expand(-1, *self.batch_shape) if expand else values
+
+    def entropy(self) -> Tensor:
+        """In nats."""
+        return -(self.probs * self.logits).sum(-1)

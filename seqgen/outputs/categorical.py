@@ -82,9 +82,14 @@ def invert(probs: Tensor, noise: Tensor) -> Tensor:
     Raises ValueError for probabilities that are not numbers, as a model gives that has diverged.
     """
     cdf = probs.double().cumsum(-1)
-    total = cdf[..., -1:].contiguous()
-    if not bool((total > 0).all()):
-        raise ValueError("a probability is not a number: the model has diverged, or its weights are damaged")
+    total = check_probs(cdf[..., -1:].contiguous())
     # Round-off must not step over the last possible class, the first to reach the total.
     drawn = torch.searchsorted(cdf, noise.double().unsqueeze(-1) * total, right=True)
     return torch.minimum(drawn, torch.searchsorted(cdf, total)).squeeze(-1)
+
+
+def check_probs(probs: Tensor) -> Tensor:
+    """The probabilities as they are. Raises ValueError for what is not a number, as a model gives that has diverged."""
+    if not bool((probs >= 0).all()):
+        raise ValueError("a probability is not a number: the model has diverged, or its weights are damaged")
+    return probs

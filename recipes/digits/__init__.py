@@ -1,0 +1,1 @@
+"""Binarized and grey digits."""

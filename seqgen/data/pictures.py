@@ -1,0 +1,201 @@
+"""Files of pictures: folders of them, IDX, NPZ, MATLAB and text."""
+
+import gzip
+import math
+import re
+import struct
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from seqgen.codecs.pixels import GREY
+from seqgen.data.corpus import DataError
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
+ARRAYS = {".npz", ".mat", ".amat", ".idx", ".idx3-ubyte", ".gz"}
+PARTS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
+PARTS |= {"t10k": "test"}  # as MNIST has it
+LABELS = [("images", "labels"), ("idx3", "idx1"), ("data", "labels"), ("x", "y"), ("X", "Y"), ("X", "y")]
+"""What stands in the name of an array of pictures, and what in that of their labels."""
+
+
+class Pictures(NamedTuple):
+    """Values 0 ... 255, uint8 (N, H, W, C), the class of each (empty: not said) and its part (empty: not said)."""
+
+    values: np.ndarray
+    classes: list[str]
+    parts: list[str]
+
+
+def pictures(path: Path, shape: Sequence[int] | None) -> Pictures:
+    """All pictures of a file or a folder, of this shape (height, width[, channels]), if it is not theirs.
+
+    Raises DataError for what cannot be read and for pictures of several sizes.
+    """
+    found = list(_sources(path, shape))
+    if not found or not sum(len(one.values) for one in found):
+        raise DataError(f"{path} holds no pictures; expected some of {', '.join(sorted(SUFFIXES | ARRAYS))}")
+    if len(sizes := {one.values.shape[1:] for one in found}) > 1:
+        raise DataError(f"{path} holds pictures of the sizes {sorted(sizes)}; expected one, or --data.shape")
+    return Pictures(
+        np.concatenate([one.values for one in found]),
+        [name for one in found for name in one.classes],
+        [part for one in found for part in one.parts],
+    )
+
+
+def files(path: Path) -> list[Path]:
+    """The files that are read of a folder, or the one."""
+    if path.is_file():
+        return [path]
+    known = SUFFIXES | ARRAYS
+    found = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in known or _is_idx(file.name))
+    return [file for file in found if file.is_file()]
+
+
+def _sources(path: Path, shape: Sequence[int] | None) -> Iterator[Pictures]:
+    for file in files(path):
+        name = file.relative_to(path).as_posix() if path.is_dir() else file.name
+        if file.suffix.lower() in SUFFIXES:
+            yield _picture(file, name, shape)
+            continue
+        arrays = _arrays(file)
+        for key, array in arrays.items():
+            if array.ndim >= 2 and not _are_labels(key, array):
+                values = _values(array, shape, file)
+                classes = _classes(key, len(values), arrays, file)
+                yield Pictures(values, classes, [part_of(key) or part_of(name)] * len(values))
+
+
+def part_of(name: str) -> str:
+    """The part that a name speaks of, such as binarized_mnist_valid.amat; empty if none."""
+    words = re.split(r"[^a-z0-9]+", name.lower())
+    return next((PARTS[word] for word in reversed(words) if word in PARTS), "")
+
+
+# -- pictures
+
+
+def _picture(file: Path, name: str, shape: Sequence[int] | None) -> Pictures:
+    from PIL import Image, UnidentifiedImageError
+
+    try:
+        with Image.open(file) as opened:
+            grey = shape[2] == 1 if shape is not None and len(shape) == 3 else opened.mode in ("1", "L", "I;16")
+            picture = opened.convert("L" if grey else "RGB")
+            if shape is not None and picture.size != (shape[1], shape[0]):
+                picture = _fitted(picture, shape[1], shape[0])
+            values = np.asarray(picture).reshape(picture.height, picture.width, -1)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+        raise DataError(f"{file} is no picture that can be read: {error}") from None
+    folder = file.parent.name if "/" in name else ""
+    return Pictures(values[None], ["" if folder in PARTS else folder], [part_of(name.rpartition("/")[0])])
+
+
+def _fitted(picture: Any, width: int, height: int) -> Any:
+    """The middle of the picture in the wanted proportions, scaled to the wanted size."""
+    from PIL import ImageOps
+
+    return ImageOps.fit(picture, (width, height))
+
+
+# -- arrays
+
+
+def _arrays(file: Path) -> Mapping[str, np.ndarray]:
+    try:
+        if _is_idx(file.name):
+            labels = file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
+            found = {"images": _idx(file)} if "labels" not in file.name else {}
+            return {**found, "labels": _idx(labels)} if found and labels != file and labels.is_file() else found
+        if file.suffix == ".npz":
+            with np.load(file, allow_pickle=False) as archive:
+                return dict(archive)
+        with file.open("rb") as opened:
+            matlab = opened.read(6) == b"MATLAB"  # which some call .amat
+        return _matlab(file) if matlab else {file.stem: np.loadtxt(file, ndmin=2)}
+    except (OSError, EOFError, ValueError, KeyError, struct.error, UnicodeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+
+
+def _matlab(file: Path) -> dict[str, np.ndarray]:
+    import scipy.io
+
+    try:
+        found = scipy.io.loadmat(file)
+    except (NotImplementedError, TypeError) as error:
+        raise DataError(f"{file} cannot be read: {error}") from None
+    arrays = {
+        name: array for name, array in found.items() if isinstance(array, np.ndarray) and array.dtype.kind in "buif"
+    }
+    return {name: array.ravel() if 1 in array.shape else array for name, array in arrays.items()}
+
+
+def _is_idx(name: str) -> bool:
+    return re.search(r"(idx\d-ubyte|\.idx)(\.gz)?$", name) is not None
+
+
+def _idx(file: Path) -> np.ndarray:
+    """The array (N, ...) uint8 of an IDX file, whose head says its rank and sizes."""
+    with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
+        zeros, kind, rank = struct.unpack(">HBB", opened.read(4))
+        if zeros or kind != 8:
+            raise ValueError("expected an IDX file of unsigned bytes")
+        shape = struct.unpack(f">{rank}I", opened.read(4 * rank))
+        data = opened.read(math.prod(shape) + 1)
+    return np.frombuffer(data, np.uint8).reshape(shape)
+
+
+def _are_labels(key: str, array: np.ndarray) -> bool:
+    return any(key in (label, key.replace(image, label)) and label in key for image, label in LABELS) or array.size == 0
+
+
+def _classes(key: str, count: int, arrays: Mapping[str, np.ndarray], file: Path) -> list[str]:
+    """The class of each picture of the array `key`, where another array says it."""
+    names = {key.replace(image, label) for image, label in LABELS if image in key} | {f"{key}_labels", "labels"}
+    for name in sorted(names & set(arrays)):
+        labels = arrays[name].ravel()
+        if len(labels) == count and name != key:
+            return [str(label.item()).removesuffix(".0") for label in labels]
+        if name != "labels":
+            raise DataError(f"{file}: {len(labels)} labels {name!r} for {count} pictures {key!r}")
+    return [""] * count
+
+
+def _values(array: np.ndarray, shape: Sequence[int] | None, file: Path) -> np.ndarray:
+    """Values 0 ... 255, uint8 (N, H, W, C)."""
+    size = _size(array, shape, file)
+    if (
+        array.ndim == 2
+        and array.shape[1] == -(-math.prod(size) // 8)
+        and array.dtype == np.uint8
+        and math.prod(size) > 1
+    ):
+        array = np.unpackbits(array, axis=1)[:, : math.prod(size)]
+    if array[0].size != math.prod(size):
+        raise DataError(f"{file}: pictures of shape {array.shape[1:]}, expected {tuple(size)}")
+    # White is 255 unless no number is more than 1.
+    low, high = array.min(initial=0), array.max(initial=0)
+    if not (low >= 0 and high <= GREY):
+        raise DataError(f"{file}: numbers from {low} to {high}, expected 0 to {GREY}, or 0 to 1")
+    if high <= 1:
+        array = np.rint(array * np.float32(GREY))
+    return array.astype(np.uint8).reshape(len(array), *size)
+
+
+def _size(array: np.ndarray, shape: Sequence[int] | None, file: Path) -> list[int]:
+    """Height, width and channels."""
+    if shape is not None:
+        return [*shape, *([1] if len(shape) == 2 else [])]
+    if array.ndim == 4:
+        return list(array.shape[1:])
+    if array.ndim == 3:
+        return [*array.shape[1:], 1]
+    side = math.isqrt(array.shape[1])
+    if side * side != array.shape[1]:
+        raise DataError(
+            f"{file}: rows of {array.shape[1]} numbers are no squares; expected --data.shape [height, width]"
+        )
+    return [side, side, 1]

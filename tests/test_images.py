@@ -1,0 +1,305 @@
+"""Pictures: the codec, the files, the data module and the grid."""
+
+import gzip
+import io
+import itertools
+import struct
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import scipy.io
+import torch
+from PIL import Image
+
+from seqgen.codec import UnknownSymbol
+from seqgen.codecs import Pixels
+from seqgen.data.corpus import DataError
+from seqgen.data.images import Images
+from seqgen.data.pictures import part_of, pictures
+from seqgen.grid import grid, png
+
+RANDOM = np.random.default_rng(0)
+GREY = RANDOM.integers(0, 256, (30, 4, 5), dtype=np.uint8)
+COLOURS = RANDOM.integers(0, 256, (30, 4, 5, 3), dtype=np.uint8)
+
+
+def module(path: Path, **arguments: Any) -> Images:
+    data = Images(path=str(path), **arguments)
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
+def all_of(data: Images) -> np.ndarray:
+    return torch.cat([batch.x for batch in data.everything()]).numpy()
+
+
+# -- the codec
+
+
+def test_pixels_go_row_by_row_then_red_green_blue() -> None:
+    symbols = Pixels(4, 5, 3).encode(COLOURS[0])
+    assert symbols.tolist() == [
+        int(COLOURS[0, row, column, channel])
+        for row, column, channel in itertools.product(range(4), range(5), range(3))
+    ]
+    assert (Pixels(4, 5, 3).decode(symbols) == COLOURS[0]).all()
+
+
+@pytest.mark.parametrize("levels", [2, 3, 16, 200, 255, 256])
+def test_decode_undoes_encode_within_the_bound(levels: int) -> None:
+    codec = Pixels(16, 16, levels=levels)
+    picture = np.arange(256, dtype=np.uint8).reshape(16, 16)
+    decoded = codec.decode(codec.encode(picture))
+    assert np.abs(decoded.astype(float) - picture).max() <= 127.5 / (levels - 1) + 0.5
+    assert torch.equal(codec.encode(decoded), codec.encode(picture))
+    assert (codec.decode(codec.encode(decoded)) == decoded).all()
+    counts = torch.bincount(codec.encode(picture), minlength=levels)
+    assert len(counts) == levels
+    assert counts[1:-1].numel() == 0 or counts[1:-1].max() - counts[1:-1].min() <= 1
+
+
+def test_every_form_of_a_picture(tmp_path: Path) -> None:
+    codec, expected = Pixels(4, 5), GREY[0].flatten().tolist()
+    Image.fromarray(GREY[0]).save(tmp_path / "one.png")
+    forms = (GREY[0], GREY[0][:, :, None], GREY[0].astype(np.int64), GREY[0] / 255, torch.from_numpy(GREY[0]))
+    for item in (*forms, tmp_path / "one.png", str(tmp_path / "one.png"), Image.fromarray(GREY[0])):
+        assert codec.encode(item).tolist() == expected
+    assert codec.encode(GREY[0] > 100).tolist() == [255 * (value > 100) for value in expected]
+
+
+def test_it_streams_row_by_row() -> None:
+    codec = Pixels(4, 5, 3)
+    strips = list(codec.stream(codec.encode(COLOURS[0]).tolist()))
+    assert [strip.shape for strip in strips] == [(1, 5, 3)] * 4
+    assert (np.concatenate(strips) == COLOURS[0]).all()
+
+
+@pytest.mark.parametrize(
+    ("item", "message"),
+    [
+        (GREY[0][:, :4], r"a picture is \(4, 4, 1\), expected .* = \(4, 5, 1\)"),
+        (COLOURS[0], "expected"),
+        (GREY[0][:3], "a part of a picture"),
+        (GREY[0].astype(int) - 300, "row 0, column 0, channel 0 is -.*expected black at 0"),
+        (GREY[0] / 100, "expected black at 0 and white at 255, or at 1 in floats"),
+        (np.full((4, 5), np.nan), "is nan"),
+    ],
+)
+def test_other_pictures_are_refused(item: Any, message: str) -> None:
+    with pytest.raises(UnknownSymbol, match=message):
+        Pixels(4, 5).encode(item)
+
+
+def test_other_things_are_refused(tmp_path: Path) -> None:
+    for item in (7, None, np.array([["a"]])):
+        with pytest.raises(TypeError, match="expected a picture"):
+            Pixels(1, 1).encode(item)
+    (tmp_path / "text.png").write_text("no picture")
+    with pytest.raises(UnknownSymbol, match=r"text\.png is no picture"):
+        Pixels(1, 1).encode(tmp_path / "text.png")
+    for arguments in ((0, 1), (1, 1.5), (1, 1, 2), (1, 1, 1, 1), (1, 1, 1, 257), (True, 1)):
+        with pytest.raises(ValueError, match="expected"):
+            Pixels(*arguments)
+
+
+# -- files
+
+
+def idx(array: np.ndarray) -> bytes:
+    return struct.pack(f">HBB{array.ndim}I", 0, 8, array.ndim, *array.shape) + array.astype(np.uint8).tobytes()
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_idx_files_with_their_labels(packed: bool, tmp_path: Path) -> None:
+    digits = np.arange(30) % 10
+    for name, array in (("images-idx3", GREY), ("labels-idx1", digits)):
+        for part, rows in (("train", slice(0, 20)), ("t10k", slice(20, 30))):
+            data = idx(array[rows])
+            path = tmp_path / f"{part}-{name}-ubyte{'.gz' if packed else ''}"
+            path.write_bytes(gzip.compress(data) if packed else data)
+    data = module(tmp_path, label="digit", val=5)
+    assert {part: len(places) for part, places in data.parts.items()} == {"train": 15, "val": 5, "test": 10}
+    assert data.labels == {"digit": list("0123456789")}
+    assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, GREY.reshape(30, -1)))
+    batch = next(iter(data.test_dataloader()))
+    assert (batch.x.numpy() == GREY[20:].reshape(10, -1)).all()
+    assert (batch.context.labels.flatten().numpy() == digits[20:] + 1).all()
+    one = module(next(tmp_path.glob("train-images*")), val=0)
+    assert {part: len(places) for part, places in one.parts.items()} == {"train": 20, "val": 0, "test": 0}
+
+
+def test_npz_arrays_of_every_shape(tmp_path: Path) -> None:
+    np.savez(
+        tmp_path / "colours.npz", x_train=COLOURS[:20], y_train=np.arange(20) % 3, x_test=COLOURS[20:], y_test=[1] * 10
+    )
+    data = module(tmp_path / "colours.npz", label="kind", val=0)
+    assert (data.codec.height, data.codec.width, data.codec.channels) == (4, 5, 3)
+    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [20, 0, 10]
+    assert data.labels == {"kind": ["0", "1", "2"]}
+    np.savez(tmp_path / "flat.npz", x=GREY.reshape(30, -1), y=np.zeros(30))
+    assert (all_of(module(tmp_path / "flat.npz", shape=[4, 5])) == GREY.reshape(30, -1)).all()
+    with pytest.raises(DataError, match=r"rows of 20 numbers are no squares; expected --data\.shape"):
+        module(tmp_path / "flat.npz")
+
+
+def test_packed_bits_and_parts_named_by_arrays(tmp_path: Path) -> None:
+    bits = GREY > 127
+    flat = bits.reshape(30, -1)
+    rows = {"train": flat[:20], "valid": flat[20:25], "test": flat[25:]}
+    np.savez(tmp_path / "bits.npz", **{part: np.packbits(array, 1) for part, array in rows.items()})
+    data = module(tmp_path / "bits.npz", shape=[4, 5], levels=2)
+    for part, places in rows.items():
+        got = torch.cat([batch.x for batch in data.held_out("val" if part == "valid" else part)])
+        assert (got.numpy() == places).all()
+    assert "binary as they are" in data.report
+
+
+def test_text_and_matlab_files_named_by_part(tmp_path: Path) -> None:
+    """Larochelle's .amat is text; what goes by that name may be MATLAB's format."""
+    flat = (GREY[:, :4, :4] > 127).reshape(30, -1)
+    np.savetxt(tmp_path / "binarized_mnist_train.amat", flat[:20], fmt="%d")
+    np.savetxt(tmp_path / "binarized_mnist_valid.amat", flat[20:25], fmt="%d")
+    scipy.io.savemat(tmp_path / "m.mat", {"X": flat[25:].astype(np.uint8)})
+    (tmp_path / "m.mat").rename(tmp_path / "binarized_mnist_test.amat")
+    data = module(tmp_path, levels=2)
+    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [20, 5, 5]
+    assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, flat))
+
+
+def test_matlab_splits_labels_and_columns(tmp_path: Path) -> None:
+    """As Caltech-101 Silhouettes has them: flattened column by column."""
+    flat = (GREY[:, :4, :4] > 127).transpose(0, 2, 1).reshape(30, -1).astype(np.uint8)
+    arrays = {"train_data": flat[:20], "val_data": flat[20:25], "test_data": flat[25:]}
+    labels = {
+        "train_labels": np.arange(20)[:, None] % 2 + 1,
+        "val_labels": np.ones((5, 1)),
+        "test_labels": np.ones((5, 1)),
+    }
+    scipy.io.savemat(tmp_path / "silhouettes.mat", {**arrays, **labels})
+    data = module(tmp_path / "silhouettes.mat", levels=2, label="kind", transposed=True)
+    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [20, 5, 5]
+    assert data.labels == {"kind": ["1", "2"]}
+    expected = (GREY[25:, :4, :4] > 127).reshape(5, -1)
+    assert (next(iter(data.test_dataloader())).x.numpy() == expected).all()
+
+
+def test_a_folder_of_pictures(tmp_path: Path) -> None:
+    for place, picture in enumerate(COLOURS[:12]):
+        folder = tmp_path / ("test" if place % 3 == 0 else "train") / ("cat" if place % 2 else "dog")
+        folder.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(picture).save(folder / f"{place}.png")
+    data = module(tmp_path, label="animal", val=2)
+    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [6, 2, 4]
+    assert data.labels == {"animal": ["cat", "dog"]}
+    assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, COLOURS[:12].reshape(12, -1)))
+    small = module(tmp_path, shape=[2, 2, 1], val=0)
+    assert (small.codec.height, small.codec.width, small.codec.channels) == (2, 2, 1)
+    Image.fromarray(GREY[0].repeat(2, 0)).save(tmp_path / "train" / "other.png")
+    with pytest.raises(DataError, match="pictures of the sizes"):
+        module(tmp_path)
+
+
+def test_parts_are_read_from_whole_words() -> None:
+    names = {
+        "binarized_mnist_valid.amat": "val",
+        "trainer/x.png": "",
+        "t10k-images": "test",
+        "x_train": "train",
+        "x": "",
+    }
+    assert {name: part_of(name) for name in names} == names
+
+
+def test_bad_files_are_refused(tmp_path: Path) -> None:
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    (tmp_path / "broken.npz").write_bytes(b"PK no archive")
+    (tmp_path / "pickled.npz").write_bytes(b"\x80\x04")
+    (tmp_path / "bad-idx3-ubyte").write_bytes(idx(GREY)[:100])
+    (tmp_path / "text.amat").write_text("0 1 x\n")
+    (tmp_path / "broken.png").write_bytes(png(GREY[0])[:40])
+    np.savez(tmp_path / "objects.npz", x=np.array([{}], dtype=object))
+    np.savez(tmp_path / "range.npz", x=GREY.astype(int) + 100)
+    np.savez(tmp_path / "labels.npz", x=GREY, y=np.zeros(7))
+    np.savez(tmp_path / "channels.npz", x=np.zeros((3, 4, 5, 2), np.uint8))
+    for name in ("broken.npz", "pickled.npz", "bad-idx3-ubyte", "text.amat", "objects.npz"):
+        with pytest.raises(DataError, match="cannot be read"):
+            module(tmp_path / name)
+    for name, message in (
+        ("empty", "holds no pictures"),
+        ("absent", "no file or folder"),
+        ("broken.png", "is no picture that can be read"),
+        ("range.npz", "numbers from 0 to 3.., expected 0 to 255"),
+        ("labels.npz", "7 labels 'y' for 30 pictures 'x'"),
+        ("channels.npz", "pictures of 2 channels"),
+    ):
+        with pytest.raises(DataError, match=message):
+            module(tmp_path / name)
+
+
+def test_arguments_are_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=GREY)
+    for arguments in ({"batch_size": 0}, {"levels": 1}, {"binarize": "epoch"}, {"shape": [4]}, {"shape": [4, 5, 2]}):
+        with pytest.raises(DataError, match="expected"):
+            module(tmp_path / "x.npz", **arguments)
+    with pytest.raises(DataError, match="no data"):
+        Images().prepare_data()
+    with pytest.raises(DataError, match=r"pictures of shape \(4, 5\), expected \(5, 5, 1\)"):
+        pictures(tmp_path / "x.npz", [5, 5])
+
+
+# -- binarization
+
+
+def test_fixed_binarization_is_drawn_once(tmp_path: Path) -> None:
+    """With the grey value as the probability; the same in every epoch, whatever the batches."""
+    np.savez(tmp_path / "x.npz", x=np.tile(np.linspace(0, 255, 16).astype(np.uint8).reshape(4, 4), (2000, 1, 1)))
+    data = module(tmp_path / "x.npz", levels=2, binarize="fixed", val=0, test=0)
+    loader = data.train_dataloader()
+    first, second = (torch.cat([batch.x for batch in loader]) for _ in range(2))
+    assert sorted(map(tuple, first.tolist())) == sorted(map(tuple, second.tolist()))
+    assert (first.double().mean(0) - torch.linspace(0, 1, 16)).abs().max() < 0.05
+    assert "once and for all" in data.report
+    assert (all_of(module(tmp_path / "x.npz", levels=2, binarize="fixed", batch_size=7)) == all_of(data)).all()
+
+
+def test_binarization_anew_for_every_epoch(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", train=np.full((50, 4, 4), 128, np.uint8), test=np.full((50, 4, 4), 128, np.uint8))
+
+    def data() -> Images:
+        return module(tmp_path / "x.npz", levels=2, binarize="epoch", val=0.2)
+
+    loader = data().train_dataloader()
+    first, second = (torch.cat([batch.x for batch in loader]) for _ in range(2))
+    assert not torch.equal(first, second)
+    assert torch.equal(torch.cat([batch.x for batch in data().train_dataloader()]), first)
+    again = data()
+    held_out = [torch.cat([batch.x for batch in again.test_dataloader()]) for _ in range(2)]
+    assert torch.equal(*held_out)
+    assert "anew for every epoch" in again.report
+
+
+@pytest.mark.parametrize("levels", [2, 5, 256])
+def test_quantization(levels: int, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=GREY)
+    data = module(tmp_path / "x.npz", levels=levels)
+    assert data.symbols_known == levels
+    assert (np.sort(all_of(data), 0) == np.sort(np.rint(GREY.reshape(30, -1) / 255 * (levels - 1)), 0)).all()
+    assert f"quantized to {levels} levels" in data.report
+
+
+# -- the grid
+
+
+def test_a_grid_shows_all_pictures() -> None:
+    whole = grid(list(GREY[:5]))
+    assert whole.shape == (2 * 4 + 2, 3 * 5 + 4)
+    assert (whole[6:, 7:12] == GREY[4]).all()
+    assert grid(list(COLOURS[:5]), columns=5).shape == (4, 5 * 5 + 8, 3)
+    decoded = np.asarray(Image.open(io.BytesIO(png(whole, 3))))
+    assert (decoded[::3, ::3] == whole).all()
+    with pytest.raises(ValueError, match="no pictures"):
+        grid([])

@@ -1,0 +1,281 @@
+"""Orders of the variables: densities of all of a small space, mixtures over orders, completion, training."""
+
+import functools
+import itertools
+import math
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from examples import fvsbn, made, nade
+from torch import Tensor
+
+from seqgen.codecs import Chars, Pixels, Table
+from seqgen.generate import draw_noise, sample
+from seqgen.model import Context, Model, Order, arranged
+from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
+from seqgen.pipeline import Pipeline
+from seqgen.score import ensemble
+
+relu = functools.partial(nade, activation="relu", scaled=True, hidden=9)
+KINDS = {
+    "FVSBN": functools.partial(fvsbn, orders=0),
+    "NADE": functools.partial(nade, orders=0),
+    "RNADE": functools.partial(relu, orders=0),
+    "MADE": functools.partial(made, orders=0, masks=0),
+    "MADE-orders": functools.partial(made, orders=3, masks=1),
+    "MADE-masks": functools.partial(made, orders=1, masks=5, direct=True),
+    "MADE-deep": functools.partial(made, orders=0, masks=0, hidden=[30, 30], order="random"),
+}
+every_kind = pytest.mark.parametrize("kind", KINDS.values(), ids=KINDS)
+
+
+def exact(model: Model) -> Model:
+    return model.double().requires_grad_(False)
+
+
+def everything(classes: int, dimensions: int) -> Tensor:
+    """All vectors (K^D, D)."""
+    return torch.tensor(list(itertools.product(range(classes), repeat=dimensions)))
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("output", "classes", "dimensions"),
+    [
+        (Bernoulli(), 2, 7),
+        (Categorical(3), 3, 4),
+        (Categorical(4), 4, 3),
+        (DiscretizedLogistics(levels=4, mixtures=2), 4, 3),
+        (Categorical(3), 3, 1),
+    ],
+)
+def test_all_vectors_have_probability_one(kind: Any, output: Any, classes: int, dimensions: int) -> None:
+    """In each of several factorisations, and in the mixture of them; labels said or not."""
+    model, x = exact(kind(output, dimensions=dimensions, labels=[2])), everything(classes, dimensions)
+    for label in (0, 2):
+        said = Context(torch.full((len(x), 1), label))
+        for number in range(5):
+            y, context = arranged(x, said, model.order_number(number))
+            assert abs(model.log_prob(y, context).sum(1).exp().sum().item() - 1) < 1e-10
+        for orders in (1, model.orders or 4):
+            assert abs(ensemble(model, x, said, orders).exp().sum().item() - 1) < 1e-10
+
+
+@every_kind
+@pytest.mark.parametrize("output", [Gaussians(), Gaussians(3)])
+def test_densities_of_two_numbers_integrate_to_one(kind: Any, output: Any) -> None:
+    """Over the plane, in each order; and over the line for the first."""
+    model = exact(kind(output, dimensions=2))
+    for parameter in model.parameters():
+        parameter.mul_(0.5)  # tails within the plane
+    line, step = torch.linspace(-14, 14, 561, dtype=torch.float64), 28 / 560
+    plane = torch.cartesian_prod(line, line)
+    for number in range(3):
+        y, context = arranged(plane, None, model.order_number(number))
+        log_probs = model.log_prob(y, context)
+        assert abs(log_probs.sum(1).exp().sum().item() * step**2 - 1) < 1e-6
+        y, context = arranged(torch.zeros(len(line), 2).double(), None, model.order_number(number))
+        y[:, 0] = line
+        assert abs(model.log_prob(y, context)[:, 0].exp().sum().item() * step - 1) < 1e-6
+
+
+@every_kind
+def test_conditionals_depend_on_what_comes_before_in_the_order(kind: Any) -> None:
+    """In an item's own places: changing variable i changes the conditional of j if and only if i comes before j."""
+    model = exact(kind(Categorical(3), dimensions=6))
+    x = torch.randint(3, (40, 6), generator=torch.Generator().manual_seed(1))
+    for number in range(4):
+        order = model.order_number(number)
+        before = order.ranks.unsqueeze(0) < order.ranks.unsqueeze(1)  # [j, i]: i comes before j
+        rows = model(*arranged(x, None, order))[:, order.ranks]
+        for variable in range(6):
+            changed = x.clone()
+            changed[:, variable] = (x[:, variable] + 1) % 3
+            moved = (model(*arranged(changed, None, order))[:, order.ranks] != rows).any(-1).any(0)
+            assert torch.equal(moved, before[:, variable])
+
+
+def test_a_mixture_averages_probabilities() -> None:
+    """An average of logits lets every variable see every other, and its "probabilities" sum to more than 1."""
+    model, x, steep = exact(fvsbn(Bernoulli(), dimensions=2, orders=0)), everything(2, 2), 20.0
+    with torch.no_grad():  # the second of either order copies the first
+        model.weight.fill_(2 * steep)
+        model.bias.fill_(-steep)
+    orders = [Order(torch.tensor([0, 1])), Order(torch.tensor([1, 0]))]
+    model.order_number = orders.__getitem__
+    each = torch.stack([model.log_prob(*arranged(x, None, order)).sum(1) for order in orders])
+    averaged = ensemble(model, x, None, 2)
+    torch.testing.assert_close(averaged, each.exp().mean(0).log(), rtol=0, atol=1e-12)
+    assert averaged.exp().sum().item() == pytest.approx(1)
+    rows = [model(*arranged(x, None, order))[:, order.ranks] for order in orders]
+    leaking = Bernoulli()(torch.stack(rows).mean(0)).log_prob(x).sum(1)
+    assert leaking.exp().sum() > 1.2
+
+
+def test_a_mixture_has_no_more_orders_than_the_model_was_made_for() -> None:
+    x = everything(2, 3)
+    for arguments, most in (({}, 1), ({"orders": 3}, 3), ({"masks": 4}, 4), ({"masks": 4, "orders": 2}, 4)):
+        model = made(Bernoulli(), dimensions=3, **arguments)
+        ensemble(model, x, None, most)
+        for orders in (0, most + 1):
+            with pytest.raises(ValueError, match=f"orders is {orders}, expected 1 to {most}"):
+                ensemble(model, x, None, orders)
+    ensemble(made(Bernoulli(), dimensions=3, masks=0), x, None, 50)
+
+
+def test_orders_are_those_of_their_numbers() -> None:
+    """The same in every process; the first is natural unless it is to be random; a count repeats."""
+    model = nade(Bernoulli(), dimensions=6, orders=0)
+    assert model.order_number(0).natural
+    assert model.order_number(1).permutation.tolist() == [1, 4, 0, 3, 2, 5]
+    assert not torch.equal(model.order_number(2).permutation, model.order_number(3).permutation)
+    three = nade(Bernoulli(), dimensions=6, orders=3, order="random")
+    assert not three.order_number(0).natural
+    assert torch.equal(three.order_number(4).permutation, three.order_number(1).permutation)
+    assert made(Bernoulli(), masks=5).order_number(7).member == 2
+
+
+# -- sampling and completion
+
+
+@every_kind
+@pytest.mark.parametrize("output", [Categorical(3), Gaussians(2)])
+def test_completion_keeps_what_is_given_and_draws_the_rest(kind: Any, output: Any) -> None:
+    """The rest is what teacher forcing gives at the same noise, in the order that begins with what is given."""
+    model = exact(kind(output, dimensions=7))
+    order = model.order_number(1).led_by(torch.tensor([5, 2]))
+    assert set(order.permutation[:2].tolist()) == {2, 5}
+    context, noise = Context(order=order), draw_noise(4, 5, seed=2)
+    known = torch.ones(4, 2, dtype=output.dtype)
+    drawn = torch.cat([known, sample(model, noise, context=context, prompt=known)], 1)
+    rows = model(drawn, context)
+    for place in range(5):
+        expected = output.draw(rows[:, 2 + place], noise[:, place])
+        torch.testing.assert_close(drawn[:, 2 + place], expected, rtol=0, atol=1e-5 * output.dtype.is_floating_point)
+    assert (order.restore(drawn)[:, [2, 5]] == 1).all()
+
+
+def test_completions_have_the_conditional_distribution() -> None:
+    """Of one variable given the two others, by enumeration, in a random order: chi-square by hand at a fixed seed."""
+    model = exact(nade(Bernoulli(), dimensions=3, order="random"))
+    order = Order(torch.tensor([1, 2, 0]))
+    x = torch.tensor([[0, 1, 0], [1, 1, 0]])  # x_1 = 1 and x_2 = 0 are given
+    log_probs = model.log_prob(*arranged(x, None, order)).sum(1)
+    expected = log_probs.softmax(0)[1].item()
+    known = torch.tensor([[1, 0]]).expand(4000, -1)
+    drawn = sample(model, draw_noise(4000, 1, seed=5), context=Context(order=order), prompt=known)
+    assert abs(drawn.double().mean().item() - expected) < 4 * math.sqrt(expected * (1 - expected) / 4000)
+
+
+def table() -> Table:
+    return Table(["a", "b", "c", "d"], [1.0, 2, 3, 4], [1.0, 10, 0.1, 2])
+
+
+def test_a_pipeline_completes_any_part_of_a_row() -> None:
+    for model in (relu(Gaussians(2), dimensions=4), made(Gaussians(2), dimensions=4, order="random")):
+        pipeline = Pipeline(model, table())
+        rows = pipeline.sample(3, prompt={"c": 3.25, "a": -1}, seed=1)
+        assert [list(row) for row in rows] == 3 * [["a", "b", "c", "d"]]
+        assert all(row["c"] == pytest.approx(3.25) and row["a"] == pytest.approx(-1) for row in rows)
+        assert len({row["b"] for row in rows}) == 3
+        assert rows == pipeline.sample(3, prompt="-1,,3.25,", seed=1)
+
+
+def test_a_pipeline_completes_any_part_of_a_picture() -> None:
+    model = made(Bernoulli(), dimensions=6, orders=0)
+    pipeline = Pipeline(model, Pixels(2, 3, levels=2))
+    known = np.ma.masked_array([[0, 255, 0], [255, 0, 255]], mask=[[1, 1, 0], [1, 0, 0]])
+    drawn = pipeline.sample(20, prompt=known, seed=1)
+    assert all(picture.shape == (2, 3) and picture.dtype == np.uint8 for picture in drawn)
+    assert all((picture[~known.mask] == known.data[~known.mask]).all() for picture in drawn)
+    assert len({picture.tobytes() for picture in drawn}) > 3
+    upper = pipeline.sample(5, prompt=np.array([[255, 0, 255]], np.uint8), seed=1)
+    assert all((picture[0] == [255, 0, 255]).all() for picture in upper)
+    with pytest.raises(ValueError, match="length is 3, expected 6"):
+        pipeline.sample(length=3)
+
+
+def test_a_model_of_sequences_completes_beginnings_alone() -> None:
+    from examples import rnn
+
+    pipeline = Pipeline(rnn(Bernoulli()), Pixels(2, 2, levels=2))
+    assert (pipeline.sample(prompt=np.array([[255, 0]], np.uint8), seed=1)[0][0] == [255, 0]).all()
+    with pytest.raises(ValueError, match="another part"):
+        pipeline.sample(prompt=np.ma.masked_array([[0, 0], [0, 0]], mask=[[1, 0], [0, 0]]))
+
+
+@pytest.mark.parametrize("order", ["natural", "random"])
+def test_scores_and_samples_are_in_an_items_own_places(order: Any) -> None:
+    """Sampling in the permutation and not its inverse would scramble the columns."""
+    model = exact(relu(Gaussians(), dimensions=4, order=order))
+    with torch.no_grad():  # each variable near its own number, whatever the others
+        model.readout.zero_()
+        model.readout_bias[:, 0] = torch.tensor([-3.0, -1, 1, 3])
+        model.readout_bias[:, 1] = -4
+    pipeline = Pipeline(model, table())
+    for row in pipeline.sample(5, seed=1):
+        z = table().encode(row)
+        assert (z - torch.tensor([-3.0, -1, 1, 3])).abs().max() < 0.2
+    scores = pipeline.score({"a": -2.0, "b": -8.0, "c": 3.1, "d": 50.0})
+    assert scores.names == ["a=-2", "b=-8", "c=3.1", "d=50"]
+    assert (scores.log_probs[:3] > -4).all()
+    assert scores.log_probs[3] < -1000
+
+
+def test_log_densities_are_in_original_units() -> None:
+    """p(x) = p(z) / scale; the sum is reported for rows and for mixtures over orders alike."""
+    model, row = exact(relu(Gaussians(2), dimensions=4, orders=3)), {"a": 1.5, "b": 3.0, "c": 2.9, "d": 1.0}
+    pipeline, z = Pipeline(model, table()), table().encode(row).unsqueeze(0)
+    shift = math.log(1 * 10 * 0.1 * 2)
+    assert pipeline.score(row).log_prob == pytest.approx(model.log_prob(z).sum().item() - shift, abs=1e-9)
+    (total,) = pipeline.score_orders([row], 3)
+    assert -total.nats == pytest.approx(ensemble(model, z, None, 3).item() - shift, abs=1e-9)
+    assert (total.symbols, total.units, total.unit) == (4, 1, "row")
+
+
+def test_scoring_many_is_scoring_each() -> None:
+    model = exact(made(Gaussians(2), dimensions=4, order="random"))
+    pipeline = Pipeline(model, table())
+    rows = pipeline.sample(70, seed=3)
+    for row, scores in zip(rows[::23], pipeline.score(rows)[::23], strict=True):
+        torch.testing.assert_close(scores.log_probs, pipeline.score(row).log_probs, rtol=0, atol=1e-9)
+    assert [-total.nats for total in pipeline.score_orders(rows, 1)] == pytest.approx(
+        [scores.log_prob for scores in pipeline.score(rows)], abs=1e-9
+    )
+
+
+def test_what_has_no_order_in_time_is_neither_streamed_nor_scored_in_pieces() -> None:
+    random = Pipeline(nade(Categorical(3), order="random"), Chars("abc"))
+    for call in (lambda: random.stream(length=5), lambda: list(random.score_pieces(["ab", "c"]))):
+        with pytest.raises(ValueError, match="order"):
+            call()
+    rows = Pipeline(relu(Gaussians(), dimensions=4), table())
+    with pytest.raises(ValueError, match="scored whole"):
+        list(rows.score_pieces(["1,2,3,4"]))
+    with pytest.raises(ValueError, match="no prefix"):
+        rows.score("1,2,3,4", prefix="1,2,3,4")
+    assert list(rows.stream(seed=1)) == rows.sample(seed=1)
+
+
+def test_a_model_of_other_variables_is_refused() -> None:
+    with pytest.raises(ValueError, match="items have 4 symbols and the model 5 variables"):
+        Pipeline(relu(Gaussians(), dimensions=5), table())
+
+
+def test_an_order_must_hold_the_item() -> None:
+    with pytest.raises(ValueError, match="an item has 2 symbols, expected 3"):
+        Order(torch.tensor([2, 0, 1])).arrange(torch.zeros(1, 2))
+    assert Order(torch.tensor([1, 0, 2])).arrange(torch.tensor([[5, 6]])).tolist() == [[6, 5]]
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [{"dimensions": 0}, {"dimensions": True}, {"orders": -1}, {"orders": 1.5}, {"order": "raster"}, {"labels": [0]}],
+    ids=str,
+)
+@pytest.mark.parametrize("kind", [fvsbn, nade, made])
+def test_constructors_refuse(kind: Any, arguments: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match="expected"):
+        kind(Bernoulli(), **arguments)
