@@ -7,7 +7,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -15,13 +15,20 @@ from torch import Tensor
 
 FORMAT = 1
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
+CALIBRATION = "calibration.safetensors"
+"""Which a checkpoint may have, or not."""
 
 
 class CheckpointError(ValueError):
     """A checkpoint that cannot be used; the message says which file and why."""
 
 
-def write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]) -> None:
+def write(
+    folder: Path,
+    tensors: Mapping[str, Tensor],
+    config: Mapping[str, Any],
+    calibration: Mapping[str, Tensor] | None = None,
+) -> None:
     """Write a checkpoint as a whole or not at all: into a temporary folder beside it, synced, then renamed.
 
     An earlier checkpoint of that name stays as it is until the new one is complete.
@@ -32,8 +39,9 @@ def write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
     try:
         temporary.chmod(0o755)
         contents = {
-            WEIGHTS: safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()}),
+            WEIGHTS: _tensors(tensors),
             CONFIG: _json({"format": FORMAT, **config}),
+            **({} if calibration is None else {CALIBRATION: _tensors(calibration)}),
         }
         hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
         for name, content in {**contents, MANIFEST: _json(hashes)}.items():
@@ -41,6 +49,10 @@ def write(folder: Path, tensors: Mapping[str, Tensor], config: Mapping[str, Any]
         _swap(temporary, folder)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _tensors(tensors: Mapping[str, Tensor]) -> bytes:
+    return safetensors.torch.save({name: tensor.contiguous() for name, tensor in tensors.items()})
 
 
 def _swap(new: Path, folder: Path) -> None:
@@ -87,22 +99,37 @@ def find(path: str | Path) -> Path:
     raise CheckpointError(f"no model at {str(path)!r}: it {what}; expected a run folder or its model/ folder")
 
 
-def read(folder: Path) -> tuple[dict[str, Tensor], dict[str, Any]]:
-    """The tensors and the config of a checkpoint folder, every byte checked against the manifest.
+class Contents(NamedTuple):
+    """The tensors and the config of a checkpoint, and the tensors of its calibration, if it has one."""
+
+    tensors: dict[str, Tensor]
+    config: dict[str, Any]
+    calibration: dict[str, Tensor] | None
+
+
+def read(folder: Path) -> Contents:
+    """What is in a checkpoint folder, every byte checked against the manifest.
 
     Raises CheckpointError for a missing, altered or truncated file, and for a format that this version cannot read.
     """
     hashes = _parse(folder / MANIFEST, _bytes(folder / MANIFEST))
-    if set(hashes) != {WEIGHTS, CONFIG}:
+    if set(hashes) | {CALIBRATION} != {WEIGHTS, CONFIG, CALIBRATION}:
         raise CheckpointError(f"{folder / MANIFEST} lists {sorted(hashes)}, expected {[CONFIG, WEIGHTS]}")
     contents = {name: _verified(folder / name, expected) for name, expected in hashes.items()}
     config = _parse(folder / CONFIG, contents[CONFIG])
     if config.get("format") != FORMAT:
         raise CheckpointError(f"{folder / CONFIG} has format {config.get('format')!r}, this version reads {FORMAT}")
+    tensors = {
+        name: _load(folder / name, content) for name, content in contents.items() if name in (WEIGHTS, CALIBRATION)
+    }
+    return Contents(tensors[WEIGHTS], config, tensors.get(CALIBRATION))
+
+
+def _load(path: Path, content: bytes) -> dict[str, Tensor]:
     try:
-        return safetensors.torch.load(contents[WEIGHTS]), config
+        return safetensors.torch.load(content)
     except (SafetensorError, ValueError, KeyError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} is no safetensors file: {error}") from None
+        raise CheckpointError(f"{path} is no safetensors file: {error}") from None
 
 
 def _bytes(path: Path) -> bytes:

@@ -1,4 +1,4 @@
-"""The command line: seqgen fit | sample | score | evaluate | info."""
+"""The command line: seqgen fit | sample | score | evaluate | calibrate | info."""
 
 import argparse
 import contextlib
@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from seqgen.pipeline import Label, Pipeline
-    from seqgen.score import Scores, Total
+    from seqgen.score import Rank, Scores, Total
 
 # torch and what is built on it are imported by the commands that need them: --help answers at once.
 
@@ -87,6 +87,9 @@ def _parser() -> argparse.ArgumentParser:
     score.add_argument("--prefix", default=None, help="score what follows this text or sound file, given it")
     score.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
     score.add_argument("--no-end", action="store_true", help="leave the end symbol out: the text may go on")
+    score.add_argument("--p-value", action="store_true", help="the rank among held-out items: low ones are strange")
+    score.add_argument("--two-sided", action="store_true", help="count items that are too likely as strange, too")
+    score.add_argument("--background", default=None, metavar="RUN", help="likelihood ratio against this model")
     score.add_argument("--json", action="store_true", help="one JSON document, with every symbol's log-probability")
 
     evaluate = _command(commands, "evaluate", _evaluate, "nats and bits per symbol on held-out data")
@@ -97,6 +100,9 @@ def _parser() -> argparse.ArgumentParser:
         "--data.encoding", dest="encoding", help="of that file of text (default: that of the run's data)"
     )
     evaluate.add_argument("--json", action="store_true", help="one JSON document")
+
+    calibrate = _command(commands, "calibrate", _calibrate, "keep the held-out scores of a run for p-values")
+    calibrate.add_argument("--json", action="store_true", help="one JSON document")
 
     info = _command(commands, "info", _info, "what a model is and where it comes from")
     info.add_argument("--json", action="store_true", help="one JSON document")
@@ -208,6 +214,10 @@ def _score(options: argparse.Namespace) -> None:
         raise ValueError("expected texts to score, or --file FILE, and not both")
     if options.prefix and options.file:
         raise ValueError("--prefix goes with texts, not with --file")
+    if (options.p_value or options.two_sided or options.background) and (options.prefix or options.no_end):
+        raise ValueError(
+            "--p-value, --two-sided and --background score items as a whole, without --prefix and --no-end"
+        )
     pipeline = _load(options)
     end = not options.no_end
     if pipeline.codec.unit == "second":
@@ -220,7 +230,29 @@ def _score(options: argparse.Namespace) -> None:
         from seqgen.evaluate import file_scores
 
         rows = file_scores(pipeline, options.file, options.encoding or "utf-8", _label(options.label), end)
-    (_score_json if options.json else _score_lines)(rows, options.file is None)
+    rank = _rank(pipeline, options)
+    (_score_json if options.json else _score_lines)(rows, options.file is None, rank)
+
+
+def _rank(pipeline: "Pipeline", options: argparse.Namespace) -> "Rank":
+    """What says how usual an item is among others, by name."""
+    from seqgen.detect import Side, likelihood_ratio
+    from seqgen.pipeline import load
+
+    side: Side | None = "both" if options.two_sided else "low" if options.p_value else None
+    background = None if options.background is None else load(options.background, options.device)
+    if side is not None and options.file is not None and pipeline.codec.end is None:
+        raise ValueError("a file that is one long text has no p-value; expected items")
+
+    def rank(item: str, total: "Total") -> dict[str, float]:
+        found = {}
+        if side is not None:
+            found["p_value"] = pipeline.p_value(total, bool(options.label), side)
+        if background is not None:
+            found["ratio"] = likelihood_ratio(-total.nats, background.score(item).log_prob, total.symbols)
+        return found
+
+    return rank
 
 
 def _score_sounds(pipeline: "Pipeline", options: argparse.Namespace, end: bool) -> None:
@@ -229,12 +261,13 @@ def _score_sounds(pipeline: "Pipeline", options: argparse.Namespace, end: bool) 
     if options.encoding is not None:
         raise ValueError(f"--encoding is for texts; the model is one of {type(pipeline.codec).__name__}")
     files = options.texts or [str(options.file)]
+    rank = _rank(pipeline, options)
     scores = sounds.score(pipeline, files, options.prefix, _label(options.label), end)
     if options.json:
         with _document() as document:
-            sounds.write_scores(pipeline, scores, document, options.prefix)
+            sounds.write_scores(pipeline, scores, document, options.prefix, rank)
     else:
-        sounds.print_scores(pipeline, scores, options.prefix)
+        sounds.print_scores(pipeline, scores, options.prefix, rank)
 
 
 @contextlib.contextmanager
@@ -246,14 +279,14 @@ def _document() -> Iterator[IO[str]]:
         shutil.copyfileobj(document, sys.stdout)
 
 
-def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -> None:
-    from seqgen.score import Total
+def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool, rank: "Rank") -> None:
+    from seqgen.score import Total, shown
 
     total, ended = Total(), False
     for text, score in rows:
         total, ended = total + score.total, ended or score.end_counted
         if text is not None:
-            print(f"{_brief(score.total)}  {_printable(text)}")
+            print(f"{_brief(score.total)}{shown(rank(text, score.total))}  {_printable(text)}")
     print(f"{_brief(total)}  total of {total.symbols} symbols, the end symbol {'counted' if ended else 'not counted'}")
 
 
@@ -264,7 +297,7 @@ def _brief(total: "Total") -> str:
     )
 
 
-def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -> None:
+def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool, rank: "Rank") -> None:
     """One document, on disk until it is whole, so that a file of any size passes and one that fails prints nothing."""
     from seqgen.score import Total
 
@@ -275,7 +308,11 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool) -
             total, ended = total + score.total, ended or score.end_counted
             if text is None:
                 continue
-            item = {"text": text, **(score.as_dict() if per_symbol else score.total.as_dict())}
+            item = {
+                "text": text,
+                **rank(text, score.total),
+                **(score.as_dict() if per_symbol else score.total.as_dict()),
+            }
             document.write(before + json.dumps(item))
             before = ",\n"
         document.write(f'\n], "total": {json.dumps({**total.as_dict(), "end_counted": ended})}}}\n')
@@ -293,6 +330,22 @@ def _evaluate(options: argparse.Namespace) -> None:
         return
     for part, total in totals.items():
         print(f"{_brief(total)}  {part}, {total.symbols:.0f} symbols")
+
+
+# -- calibrate
+
+
+def _calibrate(options: argparse.Namespace) -> None:
+    from seqgen.evaluate import calibrate
+
+    calibration = calibrate(options.run, options.device)
+    scores = calibration.scores[-1]
+    low, middle, high = (float(scores.quantile(place)) for place in (0.05, 0.5, 0.95))
+    numbers = {"items": len(scores), "nats_per_symbol": {"5 %": -high, "50 %": -middle, "95 %": -low}}
+    if options.json:
+        print(json.dumps(numbers))
+        return
+    print(f"{len(scores)} held-out items; nats/symbol {-high:.4f} at 5 %, {-middle:.4f} at 50 %, {-low:.4f} at 95 %")
 
 
 # -- info

@@ -3,18 +3,22 @@
 from collections.abc import Iterator
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 import yaml
 
 from seqgen import sounds
-from seqgen.checkpoint import CheckpointError
+from seqgen.checkpoint import CheckpointError, find
 from seqgen.codecs.sound import Sound
 from seqgen.data.corpus import lines, locate, read
+from seqgen.detect import Calibration
 from seqgen.model import Batch, Carry, arranged
 from seqgen.pipeline import Label, Pipeline, load
 from seqgen.score import Scores, Total, ensemble
+
+if TYPE_CHECKING:
+    from seqgen.data.module import DataModule
 
 
 def evaluate(
@@ -33,6 +37,27 @@ def evaluate(
         raise ValueError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
     if path is not None and not (Path(run) / "config.yaml").is_file():
         return {"file": sum((scores.total for scores in _scores(pipeline, path, encoding or "utf-8")), Total())}
+    data = _data(pipeline, run, path, encoding)
+    if path is not None:
+        return {"file": _total(pipeline, iter(data.everything()), orders)}
+    loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
+    totals = {part: _total(pipeline, iter(loader), orders) for part, loader in loaders.items() if len(loader)}
+    return {**totals, "held out": sum(totals.values(), Total())}
+
+
+def calibrate(run: str | Path, device: str = "cpu") -> Calibration:
+    """Score the validation part of a run and keep that with its model, so that inputs can be ranked among it.
+
+    Raises CheckpointError when there is no config.yaml, or the data is another.
+    """
+    pipeline = load(run, device)
+    pipeline.calibration = _data(pipeline, run).calibration(pipeline.model)
+    pipeline.save_pretrained(find(run))
+    return pipeline.calibration
+
+
+def _data(pipeline: Pipeline, run: str | Path, path: str | None = None, encoding: str | None = None) -> "DataModule":
+    """The data of a run, as it was split in training; or another file, read alike."""
     from seqgen.fit import data_module  # and with it Lightning, which takes seconds
 
     description = _description(Path(run))
@@ -44,13 +69,9 @@ def evaluate(
         data.hold_out(path, pipeline.codec, pipeline.labels)
     data.prepare_data()
     data.setup("test")
-    if path is not None:
-        return {"file": _total(pipeline, iter(data.everything()), orders)}
-    if data.sha256 != pipeline.provenance.get("data_sha256"):
+    if path is None and data.sha256 != pipeline.provenance.get("data_sha256"):
         raise CheckpointError(f"the data of {run} changed since it was trained: which part was held out is not known")
-    loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
-    totals = {part: _total(pipeline, iter(loader), orders) for part, loader in loaders.items() if len(loader)}
-    return {**totals, "held out": sum(totals.values(), Total())}
+    return data
 
 
 def _scores(pipeline: Pipeline, path: str, encoding: str) -> Iterator[Scores]:

@@ -25,6 +25,7 @@ import seqgen.data.text
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.data.module import DataModule
+from seqgen.pipeline import load
 from seqgen.run import LAST, Events, Progress, RunFolder, SafeCheckpointIO, Stopped
 from seqgen.training import Training
 
@@ -105,6 +106,9 @@ def _fit(cli: Fit, folder: Path) -> int:
         return 130
     if watch.validated < trainer.global_step:  # the steps behind the last regular validation
         trainer.validate(cli.model, cli.datamodule, verbose=False)
+    pipeline = load(folder, trainer.strategy.root_device)
+    pipeline.calibration = cli.datamodule.calibration(pipeline.model)
+    pipeline.save_pretrained(folder / "model")
     bits = watch.best / math.log(2)
     print(f"{folder}: best {watch.best:.4f} nats, {bits:.4f} bits a symbol on held-out data", file=sys.stderr)
     return 0

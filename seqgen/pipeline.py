@@ -1,5 +1,6 @@
 """A trained model with its codec: what users load to sample and score."""
 
+import dataclasses
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -13,12 +14,13 @@ from torch import Tensor
 import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
-from seqgen import checkpoint, generate
+from seqgen import checkpoint, detect, generate
 from seqgen.audio import Clip
 from seqgen.checkpoint import CheckpointError
 from seqgen.codec import Codec
 from seqgen.codecs.sound import Sound
 from seqgen.config import ConfigError, build, describe
+from seqgen.detect import Calibration, Side
 from seqgen.mel import LogMel, stack
 from seqgen.model import Context, Model, Order, arranged
 from seqgen.output import Sampling
@@ -35,7 +37,8 @@ class Pipeline:
     """Model, codec, labels and provenance; the model is kept in evaluation mode.
 
     `labels` names the classes of every label, in order, such as {"sex": ["F", "M"]}; `provenance` is plain JSON that
-    says how the model came about; `features` computes what the model is conditioned on besides labels from a clip.
+    says how the model came about; `features` computes what the model is conditioned on besides labels from a clip;
+    `calibration` holds the held-out scores that an input is ranked among.
     """
 
     def __init__(
@@ -45,6 +48,7 @@ class Pipeline:
         labels: Mapping[str, Sequence[str]] | None = None,
         provenance: Mapping[str, Any] | None = None,
         features: LogMel | None = None,
+        calibration: Calibration | None = None,
     ) -> None:
         check_fit(model, codec, features)
         self.model = model.eval()
@@ -52,6 +56,7 @@ class Pipeline:
         self.labels = {name: list(classes) for name, classes in (labels or {}).items()}
         self.provenance = dict(provenance or {})
         self.features = features
+        self.calibration = calibration
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -61,7 +66,7 @@ class Pipeline:
         """
         device = _device(device)
         folder = checkpoint.find(path)
-        tensors, config = checkpoint.read(folder)
+        tensors, config, calibrated = checkpoint.read(folder)
         where = str(folder / checkpoint.CONFIG)
         try:
             model = build(config.get("model"), Model, f"{where}: model")
@@ -71,7 +76,9 @@ class Pipeline:
             features = None if described is None else build(described, LogMel, f"{where}: features")
             if not isinstance(provenance := config.get("provenance"), dict):
                 raise ConfigError(f"{where}: provenance is {provenance!r}, expected an object")
-            return cls(model.to(device), codec, _labels(config.get("labels"), where), provenance, features)
+            calibration = None if calibrated is None else Calibration.from_tensors(calibrated)
+            labels = _labels(config.get("labels"), where)
+            return cls(model.to(device), codec, labels, provenance, features, calibration)
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
         except ValueError as error:
@@ -89,7 +96,8 @@ class Pipeline:
             "features": None if self.features is None else describe(self.features),
             "provenance": self.provenance,
         }
-        checkpoint.write(Path(path), self.model.state_dict(), config)
+        calibration = None if self.calibration is None else self.calibration.as_tensors()
+        checkpoint.write(Path(path), self.model.state_dict(), config, calibration)
 
     def sample(
         self,
@@ -195,23 +203,39 @@ class Pipeline:
 
     @overload
     def score(
-        self, item: list[Any], *, prefix: Any = None, label: Label | list[Label] = None, end: bool = True
+        self,
+        item: list[Any],
+        *,
+        prefix: Any = None,
+        label: Label | list[Label] = None,
+        end: bool = True,
+        p_value: Side | None = None,
     ) -> list[Scores]: ...
     @overload
-    def score(self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True) -> Scores: ...
     def score(
-        self, item: Any, *, prefix: Any = None, label: Label | list[Label] = None, end: bool = True
+        self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True, p_value: Side | None = None
+    ) -> Scores: ...
+    def score(
+        self,
+        item: Any,
+        *,
+        prefix: Any = None,
+        label: Label | list[Label] = None,
+        end: bool = True,
+        p_value: Side | None = None,
     ) -> Scores | list[Scores]:
         """log p(item | prefix, label), symbol by symbol; of a list of items, a list, with one label or as many.
 
         A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves the
         end symbol out, for an item that may go on. Items of a list are scored in batches, which changes nothing but the
-        speed; the model's memory does not grow with an item's length. Raises ValueError when there is nothing to score,
-        and what the codec raises.
+        speed; the model's memory does not grow with an item's length. `p_value` "low" or "both" asks for the rank among
+        held-out items. Raises ValueError when there is nothing to score, and what the codec raises.
         """
         if not isinstance(item, list):
-            scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end)
+            scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end, p_value=p_value)
             return scores[0]
+        if p_value is not None and (prefix is not None or not end):
+            raise ValueError("held-out items were scored whole; expected no prefix, and the end counted, for a p-value")
         before, labels = self._prompt(prefix), self._labels(label, len(item))
         if len(before) and self.codec.length is not None:
             raise ValueError("items that all have as many symbols are scored whole, expected no prefix")
@@ -233,7 +257,44 @@ class Pipeline:
             for row, place in enumerate(group):
                 kept = slice(len(before), len(sequences[place]))
                 results[place] = self._scores(columns.select((row, kept)), kept)
+        said = label if isinstance(label, list) else [label] * len(item)
+        if p_value is not None:
+            for place, one in results.items():
+                ranked = self.p_value(one.total, bool(said[place]), p_value)
+                results[place] = dataclasses.replace(one, p_value=ranked)
         return [results[place] for place in range(len(item))]
+
+    def p_value(self, total: Total, labelled: bool = False, side: Side = "low") -> float:
+        """The rank of an item's log p per symbol among held-out ones of like length, scored given a label or not.
+
+        Raises ValueError for a model without held-out scores.
+        """
+        if self.calibration is None:
+            raise ValueError("the model has no held-out scores to rank among; seqgen calibrate RUN adds them")
+        return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
+
+    def ratios(self, items: list[Any], background: "Pipeline", *, label: Label | list[Label] = None) -> list[float]:
+        """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one."""
+        own, other = self.score(items, label=label), background.score(items)
+        pairs = zip(own, other, strict=True)
+        return [detect.likelihood_ratio(one.log_prob, two.log_prob, one.total.symbols) for one, two in pairs]
+
+    def purify(self, items: list[Any], radius: int, *, label: Label = None, below: float | None = None) -> list[Any]:
+        """The likeliest items of which no symbol is farther than `radius` levels away, found symbol by symbol.
+
+        With `below` only items whose p-value is smaller are changed. Raises ValueError for items without levels.
+        """
+        if self.codec.length is None:
+            raise ValueError(f"{type(self.codec).__name__} has no levels that are near each other")
+        x = torch.stack([self.codec.encode(item) for item in items])
+        chosen = list(range(len(items)))
+        if below is not None:
+            ranked = self.score(items, label=label, p_value="low")
+            chosen = [place for place, one in enumerate(ranked) if one.p_value is not None and one.p_value < below]
+        for first in range(0, len(chosen), BATCH):
+            group = chosen[first : first + BATCH]
+            x[group] = detect.purify(self.model, x[group], radius, self.context(label, len(group))).cpu()
+        return [self.codec.decode(row) for row in x]
 
     def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
         symbols = self.codec.close(symbols) if end else symbols

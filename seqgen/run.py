@@ -210,7 +210,7 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     def _kept(self) -> float:
         """The score of model/, infinite when it has none."""
         try:
-            nats = read(self.folder / "model")[1]["provenance"]["val_nats"]
+            nats = read(self.folder / "model").config["provenance"]["val_nats"]
         except (CheckpointError, KeyError):
             return math.inf
         return math.inf if nats is None else float(nats)

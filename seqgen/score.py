@@ -1,7 +1,7 @@
 """Log-probabilities of given sequences, symbol by symbol and in total, in constant memory."""
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -75,6 +75,20 @@ class Total:
         return {name: number if math.isfinite(number) else None for name, number in numbers.items()}
 
 
+Rank = Callable[[str, Total], dict[str, float]]
+"""What says how usual an item is among others, from its name and its total: numbers by name."""
+
+
+def shown(ranks: dict[str, float]) -> str:
+    """Such numbers behind others in a line."""
+    return "".join(f" {name.replace('_', '-')} {value:.4f}" for name, value in ranks.items())
+
+
+def unranked(item: str, total: Total) -> dict[str, float]:
+    """Nothing: nobody asked."""
+    return {}
+
+
 class Columns(NamedTuple):
     """Symbols x (B, T) with log p(x_t | x_<t) in nats, rank (1: the likeliest) and entropy in nats, all (B, T).
 
@@ -106,7 +120,7 @@ class Scores:
     `names` are readable symbols; `log_probs` (T,) float64 is log p(x_t | x_<t) in nats; `ranks` (T,) is one more
     than the number of likelier symbols (1: the model's first guess); `entropies` (T,) in nats is how uncertain the
     model was; both are None for numbers and for very many classes. `end_counted` says whether the last symbol is the
-    end of the sequence.
+    end of the sequence. `p_value` is the rank among held-out items, where it was asked for.
     """
 
     names: list[str]
@@ -115,6 +129,7 @@ class Scores:
     entropies: Tensor | None
     end_counted: bool
     total: Total
+    p_value: float | None = None
 
     @property
     def log_prob(self) -> float:
@@ -127,7 +142,8 @@ class Scores:
         columns |= {} if self.ranks is None else {"rank": self.ranks.tolist()}
         columns |= {} if self.entropies is None else {"entropy": self.entropies.tolist()}
         symbols = [dict(zip(columns, column, strict=True)) for column in zip(*columns.values(), strict=True)]
-        return {**self.total.as_dict(), "end_counted": self.end_counted, "per_symbol": symbols}
+        ranked = {} if self.p_value is None else {"p_value": self.p_value}
+        return {**self.total.as_dict(), **ranked, "end_counted": self.end_counted, "per_symbol": symbols}
 
 
 @torch.inference_mode()

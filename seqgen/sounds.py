@@ -17,7 +17,7 @@ from seqgen.audio import AudioError, Clip
 from seqgen.checkpoint import write_atomically
 from seqgen.codecs.sound import Sound
 from seqgen.pipeline import Label, Pipeline
-from seqgen.score import Scores, Total
+from seqgen.score import Rank, Scores, Total, shown, unranked
 
 
 def codec(pipeline: Pipeline) -> Sound:
@@ -117,7 +117,12 @@ def parts(pipeline: Pipeline, file: str, label: Label = None, end: bool = True) 
         raise AudioError(f"{file!r} is too short for a sample at the model's rate: there is nothing to score")
 
 
-def print_scores(pipeline: Pipeline, scores: Iterable[tuple[str, Iterator[Scores]]], prefix: str | None = None) -> None:
+def print_scores(
+    pipeline: Pipeline,
+    scores: Iterable[tuple[str, Iterator[Scores]]],
+    prefix: str | None = None,
+    rank: Rank = unranked,
+) -> None:
     """A line for each file and one for all."""
     total, ended = Total(unit=pipeline.codec.unit), False
     for file, parts in scores:
@@ -125,7 +130,7 @@ def print_scores(pipeline: Pipeline, scores: Iterable[tuple[str, Iterator[Scores
         for part in parts:
             one, ended = one + part.total, ended or part.end_counted
         total += one
-        print(f"{_brief(one)}  {file}")
+        print(f"{_brief(one)}{shown(rank(file, one))}  {file}")
     end = f", the end symbol {'counted' if ended else 'not counted'}" if pipeline.codec.end is not None else ""
     print(f"{_brief(total)}  total of {total.units:.2f} s{end}; {beginning(pipeline, prefix)}")
 
@@ -142,6 +147,7 @@ def write_scores(
     scores: Iterable[tuple[str, Iterator[Scores]]],
     document: IO[str],
     prefix: str | None = None,
+    rank: Rank = unranked,
 ) -> None:
     """One JSON document: of each file the log-probability of every sample, the end symbol's behind, and the total."""
     total, ended, before = Total(unit=pipeline.codec.unit), False, "\n"
@@ -154,7 +160,7 @@ def write_scores(
             numbers = [value if math.isfinite(value) else None for value in part.log_probs.tolist()]
             document.write(comma + json.dumps(numbers)[1:-1])
             comma = ", "
-        document.write(f'], "total": {json.dumps(one.as_dict())}}}')
+        document.write(f'], "total": {json.dumps({**one.as_dict(), **rank(file, one)})}}}')
         total, before = total + one, ",\n"
     whole = json.dumps({**total.as_dict(), "end_counted": ended})
     document.write(f'\n], "total": {whole}, "beginning": {json.dumps(beginning(pipeline, prefix))}}}\n')

@@ -113,7 +113,7 @@ def test_tensors_that_lie_oddly_in_memory_are_kept(tmp_path: Path) -> None:
         "f64": torch.rand(2, dtype=torch.float64),
     }
     checkpoint.write(tmp_path / "model", given, {"text": "é \ud800"})
-    found, config = checkpoint.read(tmp_path / "model")
+    found, config, _ = checkpoint.read(tmp_path / "model")
     assert all(torch.equal(found[key], given[key]) for key in given)
     assert config == {"format": 1, "text": "é \ud800"}
 

@@ -10,7 +10,9 @@ from lightning.pytorch import LightningDataModule
 from seqgen.codec import Codec
 from seqgen.data.corpus import Corpus, DataError, locate, sha256
 from seqgen.data.loader import Loader
+from seqgen.detect import MOST, Calibration, calibrate
 from seqgen.mel import LogMel
+from seqgen.model import Model
 
 
 class DataModule(LightningDataModule, ABC):
@@ -24,6 +26,8 @@ class DataModule(LightningDataModule, ABC):
     codec: Codec
     labels: dict[str, list[str]]
     shares: tuple[float, float]
+    itemised: bool = True
+    """Whether there are items; a long text has none."""
     features: LogMel | None = None
     """What the model is conditioned on besides labels, computed from the items themselves."""
 
@@ -96,6 +100,11 @@ class DataModule(LightningDataModule, ABC):
         if not len(self.parts["val"]):
             raise DataError(f"{self.source} leaves nothing to validate on; expected a longer file or a larger data.val")
         return self.held_out("val")
+
+    def calibration(self, model: Model) -> Calibration:
+        """Scores of the validation part, of some 1,000 items if it has more, for inputs to be ranked among."""
+        stride = -(-len(self.parts["val"]) // MOST) if self.itemised else 1
+        return calibrate(model, self.val_dataloader(), self.codec.log_jacobian, stride, cut=not self.itemised)
 
     def everything(self) -> Loader:
         """Batches of the whole file, each symbol once, for a file that no model was trained on."""

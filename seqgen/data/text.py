@@ -35,6 +35,8 @@ class Text(DataModule):
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
     """
 
+    itemised = False
+
     def __init__(
         self,
         path: str | None = None,

@@ -85,11 +85,11 @@ class Raster(Model):
         self._check(x.shape[1])
         if not x.shape[1]:
             return self.start(len(x), context)[0].unsqueeze(1)[:, :0]
-        image = self._image(x)
-        inputs = self._inputs(image)
+        image = self._image(self._embed(x))
+        inputs = _marked(image)
         h = self.stack(self.first(inputs), inputs, context)
         rows = self.readout(self.end(h.relu()).relu()).unflatten(-1, (self.channels, -1))  # (B, n, W, C, P + ...)
-        return self._couple(rows, image).flatten(1, 3)[:, : x.shape[1]]
+        return self._couple(rows, image[..., 0]).flatten(1, 3)[:, : x.shape[1]]
 
     def advance(self, x: Tensor, carry: Carry | None = None, context: Context | None = None) -> tuple[Tensor, Carry]:
         """`forward` in pieces: rows (B, T, P) for the next piece x (B, T) of a sequence, and the place after it."""
@@ -101,32 +101,30 @@ class Raster(Model):
         assert self.dimensions is not None  # as it was made
         if length > self.dimensions:
             shape = f"{self.height} x {self.width} x {self.channels}"
-            raise ValueError(f"a sequence has {length} symbols, expected at most {self.dimensions}, an image of {shape}")
+            raise ValueError(
+                f"a sequence has {length} symbols, expected at most {self.dimensions}, an image of {shape}"
+            )
 
-    def _image(self, x: Tensor) -> Tensor:
-        """As many rows (B, n, W, C) as the symbols x (B, T) need; 0 behind the last."""
-        missing = -x.shape[1] % (self.width * self.channels)
-        return F.pad(x, (0, missing)).view(len(x), -1, self.width, self.channels)
-
-    def _inputs(self, image: Tensor) -> Tensor:
-        """Embedded symbols (..., I) of pixels (..., C), with a one behind them."""
-        return F.pad(self._embed(image), (0, 1), value=1.0)
-
-    def _embed(self, pixels: Tensor) -> Tensor:
-        """(..., C E) for pixels (..., C)."""
+    def _embed(self, x: Tensor) -> Tensor:
+        """Values (B, T, E) of symbols (B, T)."""
         dtype = self.first.bias.dtype
         if self.scalar:
-            return 2 * pixels.to(dtype) / (self.output.width - 1) - 1
-        return self.output.embed(pixels).to(dtype).flatten(-2)
+            return (2 * x.to(dtype) / (self.output.width - 1) - 1).unsqueeze(-1)
+        return self.output.embed(x).to(dtype)
 
-    def _couple(self, rows: Tensor, pixels: Tensor) -> Tensor:
-        """Parameters (..., C, P) from those with coefficients (..., C, P + (C - 1) K) and pixels (..., C)."""
+    def _image(self, values: Tensor) -> Tensor:
+        """As many rows (B, n, W, C, E) as the values (B, T, E) need; 0 behind the last, which no row in use sees."""
+        missing = -values.shape[1] % (self.width * self.channels)
+        values = F.pad(values, (0, 0, 0, missing))
+        return values.unflatten(1, (values.shape[1] // (self.width * self.channels), self.width, self.channels))
+
+    def _couple(self, rows: Tensor, values: Tensor) -> Tensor:
+        """Parameters (..., C, P) from those with coefficients (..., C, P + (C - 1) K) and a pixel's values (..., C)."""
         if not self.couplings:
             return rows
         parameters, shares = rows.split([self.output.size, self.couplings * self.moved], -1)
-        values = self.output.embed(pixels[..., :-1]).to(rows.dtype).squeeze(-1)  # (..., C - 1)
         channels = torch.arange(self.channels, device=rows.device)
-        values = values.unsqueeze(-2) * (channels[:-1] < channels.unsqueeze(1))  # (..., C, C - 1)
+        values = values[..., None, :-1] * (channels[:-1] < channels.unsqueeze(1))  # (..., C, C - 1)
         added = (shares.tanh().unflatten(-1, (self.couplings, -1)) * values.unsqueeze(-1)).sum(-2)
         return parameters + F.pad(added, (self.shifts.start, self.output.size - self.shifts.stop))
 
@@ -163,35 +161,39 @@ class Raster(Model):
         """The scan behind symbols x (B, t)."""
         scan = self._begin(len(x), context)
         for place in range(self.channels, x.shape[1] + 1, self.channels):
-            scan = self._leave(self._enter(scan, x[:, :place], place - self.channels)[1], x[:, :place])
-        return self._enter(scan, x, x.shape[1] - x.shape[1] % self.channels)[1]
+            scan = self._leave(self._enter(scan, x[:, :place], place - self.channels)[-1], x[:, :place])
+        return self._enter(scan, x, x.shape[1] - x.shape[1] % self.channels)[-1]
 
-    def _enter(self, scan: Scan, x: Tensor, begin: int) -> tuple[Tensor, Scan]:
-        """Features (B, S) of the pixel whose symbols stand from `begin` on, as far as x (B, t) tells them."""
-        known = F.pad(x[:, begin:], (0, self.channels - x.shape[1] + begin))
-        own = self._embed(known) if self.channels > 1 else known
-        h = self.first.pixel(scan.above[len(scan.left)], scan.left, own)
+    def _enter(self, scan: Scan, x: Tensor, begin: int) -> tuple[Tensor, Tensor, Scan]:
+        """Features (B, S) of the pixel whose symbols stand from `begin` on, and values (B, C), as far as x tells."""
+        values = self._embed(x[:, begin:])
+        values = F.pad(values, (0, 0, 0, self.channels - values.shape[1]))
+        h = self.first.pixel(scan.above[len(scan.left)], scan.left, values.flatten(1))
         h, now = self.stack.pixel(h, scan.rows, scan.kept)
-        return h, scan._replace(now=now)
+        return h, values[..., 0], scan._replace(now=now)
 
     def _look(self, scan: Scan, x: Tensor) -> tuple[Tensor, Scan]:
-        """Parameters (B, P) of the symbol that is next, and the scan at its pixel."""
+        """Parameters (B, P) of the symbol behind x (B, t), and the scan at its pixel."""
         channel = x.shape[1] % self.channels
-        h, scan = self._enter(scan, x, x.shape[1] - channel)
+        h, values, scan = self._enter(scan, x, x.shape[1] - channel)
         rows = self.readout(self.end(h.relu()).relu()).unflatten(-1, (self.channels, -1))
-        known = F.pad(x[:, x.shape[1] - channel :], (0, self.channels - channel))
-        return self._couple(rows, known)[:, channel], scan
+        return self._couple(rows, values)[:, channel], scan
 
     def _leave(self, scan: Scan, x: Tensor) -> Scan:
         """The scan at the next pixel, now that all symbols of the last one are among x (B, t)."""
-        left = (*scan.left, self._inputs(x[:, -self.channels :]))
-        kept = (*scan.kept, scan.now)
+        pixel = self._embed(x[:, -self.channels :]).unsqueeze(1)
+        left, kept = (*scan.left, _marked(pixel)[:, 0]), (*scan.kept, scan.now)
         if len(left) < self.width:
             return scan._replace(left=left, kept=kept)
         count = self.first.reach + 1
-        inputs = self._inputs(self._image(x[:, -count * self.width * self.channels :]))
+        inputs = _marked(self._image(self._embed(x[:, -count * self.width * self.channels :])))
         inputs = F.pad(inputs, (0, 0, 0, 0, count - inputs.shape[1], 0))
         return Scan(self.stack.next(scan.rows, kept, inputs), self.first.row(inputs[:, 1:]))
+
+
+def _marked(image: Tensor) -> Tensor:
+    """Inputs (..., I) from values (..., C, E), with a one behind them."""
+    return F.pad(image.flatten(-2), (0, 1), value=1.0)
 
 
 def embedded(output: Output, scalar: bool) -> int:
@@ -209,4 +211,3 @@ def check_even(filters: int) -> None:
     """Raises ValueError for filters that have no half."""
     if filters % 2:
         raise ValueError(f"filters is {filters}, expected an even number, as layers have half of them inside")
-

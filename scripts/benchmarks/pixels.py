@@ -1,0 +1,77 @@
+"""Sampling 16 images of 28 x 28: the naive loop, which runs the whole network for every pixel, and the cached one."""
+
+from collections.abc import Iterator
+from functools import partial
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from benchmarks.turns import Contender, take_turns, timed
+from seqgen import generate
+from seqgen.models import PixelCNN, PixelRNN
+from seqgen.models.raster import Raster
+from seqgen.outputs import Bernoulli
+
+IMAGES, SIDE = 16, 28
+NETWORKS = {
+    "PixelCNN, 5 layers of 64": partial(PixelCNN, depth=5, filters=64),
+    "gated PixelCNN, 10 layers of 128": partial(PixelCNN, gated=True, depth=10, filters=128),
+    "Row LSTM, 7 layers of 32": partial(PixelRNN, cell="row", depth=7, filters=32),
+    "Diagonal BiLSTM, 7 layers of 32": partial(PixelRNN, cell="diagonal", depth=7, filters=32),
+}
+
+
+def measure(rounds: int, seconds: float) -> dict[str, Any]:
+    """Pixels a second of all images together; both loops do the same work for every pixel, so a part of them tells."""
+    results, whole, apart = {}, {}, 0.0
+    for name, network in NETWORKS.items():
+        model = network(Bernoulli(), height=SIDE, width=SIDE).eval().requires_grad_(False)
+        apart = max(apart, difference(model))
+        size = sum(parameter.numel() for parameter in model.parameters())
+        title = f"{name}, {size:,} parameters"
+        results[title] = take_turns(
+            {"naive": drawing(partial(naive, model), seconds), "seqgen": drawing(partial(cached, model), seconds)},
+            rounds,
+        )
+        whole[f"seconds for {IMAGES} images, {name}"] = ", ".join(
+            f"{contender} {IMAGES * SIDE**2 / row['median']:.2f}" for contender, row in results[title].items()
+        )
+    return {"unit": "pixels/s", "results": results, **whole, "largest difference of logits": f"{apart:.0e}"}
+
+
+@torch.inference_mode()
+def difference(model: Raster) -> float:
+    """Between the logits of both loops on the first three rows."""
+    x = torch.randint(2, (2, 3 * SIDE))
+    rows, state = model.start(2)
+    found = [rows]
+    for symbol in x[:, :-1].split(1, 1):
+        rows, state = model.step(symbol, state)
+        found.append(rows[:, 0])
+    return float((torch.stack(found, 1) - model(x)).abs().max())
+
+
+def drawing(loop: Any, seconds: float) -> Contender:
+    """A contender that draws pixel after pixel until time is up, at the last beginning new images."""
+
+    def work() -> Iterator[int]:
+        while True:
+            yield from (len(symbols) for symbols in loop())
+
+    return lambda: timed(work(), seconds)
+
+
+def cached(model: Raster) -> Iterator[Tensor]:
+    """As seqgen draws."""
+    return generate.stream(model, generate.draw_noise(IMAGES, SIDE**2, 0))
+
+
+@torch.inference_mode()
+def naive(model: Raster) -> Iterator[Tensor]:
+    """As is usual: whole images, black where nothing is drawn yet, go through the network for each pixel."""
+    x = torch.zeros(IMAGES, SIDE**2, dtype=torch.int64)
+    for place in range(SIDE**2):
+        logits = model(x)[:, place, 0]
+        x[:, place] = torch.bernoulli(logits.sigmoid()).long()
+        yield x[:, place]

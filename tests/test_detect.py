@@ -1,0 +1,281 @@
+"""Ranks among held-out items, likelihood ratios, purification, and calibrations on disk."""
+
+import math
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import safetensors.torch
+import torch
+from examples import COLOUR, PIXELS, made, rnn
+from tiny import settings, train
+
+import seqgen
+from seqgen.checkpoint import CheckpointError
+from seqgen.cli import main
+from seqgen.codecs import Chars, Pixels
+from seqgen.detect import FEW, Calibration, calibrate, likelihood_ratio, p_value, purify
+from seqgen.generate import draw_noise, sample
+from seqgen.model import Batch, Context, Model
+from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
+from seqgen.pipeline import Pipeline
+
+# -- ranks
+
+
+def test_ranks() -> None:
+    """(1 + #{held out <= score}) / (N + 1), ties counted, never 0, never above 1."""
+    held_out = torch.tensor([-4.0, -3.0, -2.0, -1.0])
+    for score, low, both in ((-5, 1, 2), (-4, 2, 4), (-2.5, 3, 5), (-1, 5, 4), (0, 5, 2), (-math.inf, 1, 2)):
+        assert p_value(score, held_out) == low / 5
+        assert p_value(score, held_out, "both") == both / 5
+
+
+def test_p_values_of_the_data_are_uniform() -> None:
+    generator = torch.Generator().manual_seed(1)
+    for side in ("low", "both"):
+        scores = torch.randn(400, 100, generator=generator)
+        ranks = torch.tensor([p_value(float(row[0]), row[1:], side) for row in scores])  # type: ignore[arg-type]
+        for level in (0.05, 0.2, 0.5):
+            assert (ranks <= level).double().mean() <= level + 3 * math.sqrt(level * (1 - level) / 400)
+
+
+def test_refuses() -> None:
+    with pytest.raises(ValueError, match="not a number"):
+        p_value(math.nan, torch.zeros(3))
+    with pytest.raises(ValueError, match="side is 'high', expected low or both"):
+        p_value(0, torch.zeros(3), "high")  # type: ignore[arg-type]
+    for scores, symbols in ((torch.zeros(3), torch.ones(3)), (torch.zeros(1, 0), torch.ones(0))):
+        with pytest.raises(ValueError, match="expected"):
+            Calibration(scores, symbols)
+    for scores, symbols in ((torch.full((1, 2), torch.nan), torch.ones(2)), (torch.zeros(1, 2), torch.zeros(2))):
+        with pytest.raises(ValueError, match="not numbers"):
+            Calibration(scores, symbols)
+
+
+def test_items_of_like_length_are_peers() -> None:
+    lengths = torch.cat([torch.full((2 * FEW,), 10.0), torch.full((FEW,), 12.0), torch.full((5,), 300.0)])
+    calibration = Calibration(lengths[None], lengths)
+    assert set(calibration.peers(10).tolist()) == {10.0, 12.0}
+    assert set(calibration.peers(8.5).tolist()) == {10.0}
+    assert set(calibration.peers(300).tolist()) == {12.0, 300.0}  # the nearest, where few are as long
+    assert len(Calibration(torch.zeros(1, 3), torch.ones(3)).peers(1000)) == 3
+
+
+def test_ratio() -> None:
+    assert likelihood_ratio(-10, -30, 5) == 4
+    with pytest.raises(ValueError, match="units"):
+        likelihood_ratio(-10, -30, 0)
+
+
+# -- calibration
+
+
+def items(model: Model, count: int, lengths: list[int]) -> list[Batch]:
+    """Batches of 4, 3, 2 and 1 items."""
+    generator, batches = torch.Generator().manual_seed(3), []
+    for size in (4, 3, 2, 1):
+        length = torch.tensor(lengths)[torch.randint(len(lengths), (size,), generator=generator)]
+        x = torch.randint(count, (size, max(lengths)), generator=generator)
+        labels = torch.randint(3, (size, 1), generator=generator)
+        batches.append(Batch(x, torch.arange(max(lengths)) < length[:, None], Context(labels)))
+    return batches
+
+
+@pytest.mark.parametrize("stride", [1, 3])
+def test_calibration_scores_items_one_by_one(stride: int) -> None:
+    model = rnn(Categorical(3), labels=[2]).double()
+    batches = items(model, 3, [2, 5, 7])
+    got = calibrate(model, batches, 0.5, stride)
+    expected = []
+    for batch in batches:
+        for x, mask, label in zip(batch.x, batch.mask, batch.context.labels, strict=True):  # type: ignore[union-attr]
+            x = x[mask][None]
+            both = (model.log_prob(x), model.log_prob(x, Context(label[None])))
+            expected.append([0.5 + one.mean().item() for one in both] + [x.shape[1]])
+    expected = torch.tensor(expected, dtype=torch.float64)[::stride]
+    torch.testing.assert_close(torch.cat([got.scores, got.symbols[None]]).T, expected)
+
+
+def test_windows_that_continue_one_another_are_one_item() -> None:
+    model = rnn(Categorical(3)).double()
+    x = torch.randint(3, (2, 9), generator=torch.Generator().manual_seed(3))
+    mask = torch.arange(9) < torch.tensor([[9], [4]])
+    windows = [Batch(x[:, a:b], mask[:, a:b], window=n) for n, (a, b) in enumerate([(0, 5), (5, 9)])]
+    got = calibrate(model, [*windows, *windows])
+    assert got.symbols.tolist() == [9, 4, 9, 4]
+    assert got.scores[0, 1].item() == pytest.approx(model.log_prob(x[1:, :4]).mean().item())
+    assert got.scores[0, 2].item() == pytest.approx(model.log_prob(x[:1]).mean().item())
+
+
+def test_a_long_text_is_cut() -> None:
+    model = rnn(Categorical(3)).double()
+    x = torch.randint(3, (2, 40), generator=torch.Generator().manual_seed(3))
+    got = calibrate(model, [Batch(x, torch.ones(2, 40, dtype=torch.bool), window=0)], cut=True)
+    assert got.symbols.tolist() == [8] * 10 + [16] * 4 + [32] * 2
+    assert got.scores[0, 11].item() == pytest.approx(model.log_prob(x[:1, 16:32]).mean().item())
+
+
+def test_nothing_to_calibrate_on() -> None:
+    with pytest.raises(ValueError, match="no held-out items"):
+        calibrate(rnn(Categorical(3)), [])
+
+
+# -- purification
+
+
+def test_purified_images_stay_near_and_are_the_likeliest_step_by_step() -> None:
+    model = PIXELS["PixelCNN-gated"](Categorical(256), **COLOUR, labels=[2]).double()
+    context = Context(torch.tensor([[1], [2], [0]]))
+    x = torch.randint(256, (3, 18), generator=torch.Generator().manual_seed(1))
+    x[0, :6] = torch.tensor([0, 1, 255, 254, 250, 5])
+    found = purify(model, x.to(torch.uint8), 10, context)  # 250 + 10 is 4 in uint8
+    assert found.dtype == torch.int64
+    assert int((found - x).abs().max()) == 10
+    assert 0 <= int(found.min()) <= int(found.max()) <= 255
+    rows = model(found, context)  # of what is purified already, not of the input
+    for row, place in np.ndindex(3, 18):
+        near = range(max(0, int(x[row, place]) - 10), min(255, int(x[row, place]) + 10) + 1)
+        logits = rows[row, place, near.start : near.stop]
+        assert rows[row, place, found[row, place]] == logits.max()
+
+
+def test_purifying_once_from_the_input_is_another_thing() -> None:
+    """The error of other implementations."""
+    model = PIXELS["PixelCNN-gated"](Categorical(16)).double()
+    x = torch.randint(16, (8, 15), generator=torch.Generator().manual_seed(1))
+    found, rows = purify(model, x, 3), model(x)
+    near = (torch.arange(16) - x.unsqueeze(-1)).abs() <= 3
+    once = rows.masked_fill(~near, -torch.inf).argmax(-1)
+    assert torch.equal(found[:, 0], once[:, 0])
+    assert not torch.equal(found, once)
+
+
+def test_purification_in_an_order_of_its_own() -> None:
+    model = made(Categorical(5), order="random").double()
+    x = torch.randint(5, (4, 13), generator=torch.Generator().manual_seed(1))
+    order = model.order_number(0)
+    assert order is not None
+    found = purify(model, x, 1)
+    assert int((found - x).abs().max()) == 1
+    rows = model(order.arrange(found), Context(order=order))
+    near = (torch.arange(5) - order.arrange(x).unsqueeze(-1)).abs() <= 1
+    assert torch.equal(rows.masked_fill(~near, -torch.inf).argmax(-1), order.arrange(found))
+
+
+@pytest.mark.parametrize("output", [Bernoulli(), Categorical(9), DiscretizedLogistics(9, 2)])
+def test_radius_0_and_a_radius_over_all(output: Any) -> None:
+    model = PIXELS["PixelCNN"](output)
+    levels = 2 if isinstance(output, Bernoulli) else 9
+    x = torch.randint(levels, (3, 15), generator=torch.Generator().manual_seed(1))
+    assert torch.equal(purify(model, x, 0), x)
+    if not isinstance(output, DiscretizedLogistics):  # whose temperature 0 is the heaviest component's middle
+        mode = sample(model, draw_noise(3, 15, 1), seqgen.Sampling(temperature=0))
+        assert torch.equal(purify(model, x, 300), mode)
+
+
+def test_purify_refuses() -> None:
+    model, x = PIXELS["PixelCNN"](Categorical(4)), torch.zeros(1, 15, dtype=torch.int64)
+    for wrong in (x.float(), x - 1, x + 4):
+        with pytest.raises(ValueError, match="expected whole symbols from 0 to 3"):
+            purify(model, wrong, 1)
+    for radius in (-1, 0.5, True):
+        with pytest.raises(ValueError, match="expected a whole number of levels"):
+            purify(model, x, radius)  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="has numbers"):
+        purify(PIXELS["PixelCNN"](Gaussians()), x, 1)
+
+
+# -- pipelines
+
+
+def pictures() -> tuple[Pipeline, list[np.ndarray]]:
+    """A model of small pictures with 300 of its own samples as held-out ones, and ten others."""
+    codec = Pixels(5, 3, levels=4)
+    pipeline = Pipeline(PIXELS["PixelCNN-gated"](Categorical(4)), codec)
+    drawn = pipeline.sample(310, seed=1)
+    x = torch.stack([codec.encode(one) for one in drawn[:300]])
+    pipeline.calibration = calibrate(pipeline.model, [Batch(x, torch.ones_like(x, dtype=torch.bool))])
+    return pipeline, drawn[300:]
+
+
+def test_pictures_are_ranked_and_purified(tmp_path: Path) -> None:
+    pipeline, own = pictures()
+    noise = list(np.random.default_rng(1).integers(0, 4, (20, 5, 3)).astype(np.uint8) * 85)
+    ranked = pipeline.score(own + noise, p_value="low")
+    p_values = [one.p_value for one in ranked]
+    assert np.mean(p_values[:10]) > 0.25 > 0.1 > np.mean(p_values[10:])  # type: ignore[arg-type]
+    log_probs = [one.log_prob for one in pipeline.score(own)]
+    held_out = pipeline.calibration.scores[0] * 15  # type: ignore[union-attr]
+    assert p_values[:10] == [(1 + int((held_out <= one + 1e-9).sum())) / 301 for one in log_probs]
+    pipeline.save_pretrained(tmp_path / "model")
+    loaded = seqgen.load(tmp_path)
+    assert [one.p_value for one in loaded.score(own + noise, p_value="low")] == p_values
+    assert loaded.score(noise[0], p_value="both").as_dict()["p_value"] <= 2 * p_values[10]  # type: ignore[operator]
+    better = pipeline.purify(noise, 1, below=0.1)
+    assert all(int(np.abs(a.astype(int) - b.astype(int)).max()) <= 85 for a, b in zip(better, noise, strict=True))
+    again = pipeline.score(better, p_value="low")
+    assert all(a.log_prob >= b.log_prob for a, b in zip(again, ranked[10:], strict=True))
+    changed = [bool((a != b).any()) for a, b in zip(better, noise, strict=True)]
+    assert not any(one for one, p in zip(changed, p_values[10:], strict=True) if p >= 0.1)  # type: ignore[operator]
+
+
+def test_ratios() -> None:
+    pipeline, own = pictures()
+    background = Pipeline(PIXELS["PixelCNN"](Categorical(4)), pipeline.codec)
+    got = pipeline.ratios(own, background)
+    expected = [(pipeline.score(one).log_prob - background.score(one).log_prob) / 15 for one in own]
+    assert got == pytest.approx(expected, abs=1e-6)  # batches round otherwise
+
+
+def test_what_cannot_be_ranked_or_purified() -> None:
+    pipeline = Pipeline(rnn(Categorical(3)), Chars("abc"))
+    with pytest.raises(ValueError, match="seqgen calibrate RUN"):
+        pipeline.score("ab", p_value="low")
+    with pytest.raises(ValueError, match="expected no prefix"):
+        pipeline.score("ab", prefix="c", p_value="low")
+    with pytest.raises(ValueError, match="Chars has no levels"):
+        pipeline.purify(["ab"], 1)
+
+
+def test_a_damaged_calibration(tmp_path: Path) -> None:
+    pipeline, _ = pictures()
+    pipeline.save_pretrained(tmp_path / "model")
+    file = tmp_path / "model" / "calibration.safetensors"
+    assert file.stat().st_size < 8000  # 300 items, two numbers each
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(CheckpointError, match=r"calibration.safetensors is damaged"):
+        seqgen.load(tmp_path)
+    pipeline.calibration = None
+    pipeline.save_pretrained(tmp_path / "model")
+    assert not file.exists()
+    wrong = {"scores": torch.zeros(1, 2)}
+    with pytest.raises(ValueError, match="expected scores and symbols"):
+        Calibration.from_tensors(safetensors.torch.load(safetensors.torch.save(wrong)))
+
+
+@pytest.mark.parametrize("kind", ["names", "table", "text"])
+def test_training_ends_with_a_calibration(kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert train(tmp_path / "run", settings(tmp_path, kind)) == 0
+    pipeline = seqgen.load(tmp_path / "run")
+    assert pipeline.calibration is not None
+    assert len(pipeline.calibration.scores) == (2 if kind == "table" else 1)
+    if kind != "text":
+        assert len(pipeline.calibration.symbols) == 12
+    kept = pipeline.calibration
+    assert main(["calibrate", str(tmp_path / "run")]) == 0
+    assert "held-out items; nats/symbol" in capsys.readouterr().out
+    again = seqgen.load(tmp_path / "run").calibration
+    assert again is not None
+    torch.testing.assert_close(again.scores, kept.scores, rtol=0, atol=1e-5)
+    own = "bad" if kind != "text" else "abc def gab"
+    label = ["--label", "F"] if kind == "table" else []
+    assert main(["score", str(tmp_path / "run"), own, "--p-value", *label]) == 0
+    p = pipeline.score(own, label=label[1] if label else None, p_value="low").p_value
+    assert f"p-value {p:.4f}  {own}" in capsys.readouterr().out
+    assert (
+        main(["score", str(tmp_path / "run"), own, "--two-sided", "--background", str(tmp_path / "run"), "--json"]) == 0
+    )
+    assert '"ratio": 0.0' in capsys.readouterr().out
+    assert main(["score", str(tmp_path / "run"), own, "--p-value", "--no-end"]) == 1
