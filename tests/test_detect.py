@@ -274,8 +274,7 @@ def test_training_ends_with_a_calibration(kind: str, tmp_path: Path, capsys: pyt
     assert main(["score", str(tmp_path / "run"), own, "--p-value", *label]) == 0
     p = pipeline.score(own, label=label[1] if label else None, p_value="low").p_value
     assert f"p-value {p:.4f}  {own}" in capsys.readouterr().out
-    assert (
-        main(["score", str(tmp_path / "run"), own, "--two-sided", "--background", str(tmp_path / "run"), "--json"]) == 0
-    )
+    run = str(tmp_path / "run")
+    assert main(["score", run, own, "--two-sided", "--background", run, "--json"]) == 0
     assert '"ratio": 0.0' in capsys.readouterr().out
     assert main(["score", str(tmp_path / "run"), own, "--p-value", "--no-end"]) == 1

@@ -92,10 +92,8 @@ def test_the_blind_spot_of_the_plain_network() -> None:
     """It is there, as the gated paper's figure 1 shows, and nowhere else: above, right of the diagonal."""
     model = open_model("PixelCNN", height=9, width=9, depth=9, first=3)
     missed = ~jacobian(model)[5 * 9 + 2].view(9, 9)
-    expected = [
-        [column - 2 > 5 - row or row > 5 or (row == 5 and column >= 2) for column in range(9)] for row in range(9)
-    ]
-    assert torch.equal(missed, torch.tensor(expected))
+    row, column = torch.arange(9)[:, None], torch.arange(9)
+    assert torch.equal(missed, (column - 2 > 5 - row) | (row > 5) | ((row == 5) & (column >= 2)))
 
 
 @KINDS
@@ -171,7 +169,7 @@ def test_the_diagonal_lstm_by_its_recurrence() -> None:
     x, inputs = torch.randn(4, 5, 6, dtype=torch.float64), torch.randn(4, 5, 2, dtype=torch.float64)
     hidden = {}
     for direction, columns in enumerate((range(5), range(4, -1, -1))):
-        own, bias = stack.own[direction].weight[0], stack.bias[0].view(2, -1)[direction]
+        own, bias = (stack.own_left, stack.own_right)[direction].weight[0], stack.bias[0].view(2, -1)[direction]
         zero, cells = torch.zeros(3, dtype=torch.float64), {}
         for row in range(4):
             for number, column in enumerate(columns):
@@ -275,7 +273,7 @@ def test_labels_matter_from_the_first_pixel_on(kind: str) -> None:
 def test_an_image_has_so_many_symbols(kind: str) -> None:
     model = PIXELS[kind](Bernoulli())
     x = torch.zeros(1, 16, dtype=torch.int64)
-    with pytest.raises(ValueError, match="16 symbols, expected at most 15, an image of 5 x 3 x 1"):
+    with pytest.raises(ValueError, match="16 symbols, expected at most 15, those of 5 x 3 x 1"):
         model(x)
     _, state = model.start(1)
     _, state = model.step(x[:, :14], state)

@@ -25,7 +25,7 @@ class PixelCNN(Raster):
         channels: C, 1 for grey and 3 for red, green, blue.
         gated: Whether it is the gated one.
         depth: Layers behind the first convolution.
-        filters: Features of every channel of a pixel, between layers; inside those of the plain network there are half of them.
+        filters: Features of every channel of a pixel, between layers; inside a layer of the plain network half as many.
         kernel: Width of their kernels, odd.
         first: Width of the first convolution's, odd.
         end: Features of every channel before the parameters.

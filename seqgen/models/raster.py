@@ -88,7 +88,7 @@ class Raster(Model):
         image = self._image(self._embed(x))
         inputs = _marked(image)
         h = self.stack(self.first(inputs), inputs, context)
-        rows = self.readout(self.end(h.relu()).relu()).unflatten(-1, (self.channels, -1))  # (B, n, W, C, P + ...)
+        rows = self._read(h)
         return self._couple(rows, image[..., 0]).flatten(1, 3)[:, : x.shape[1]]
 
     def advance(self, x: Tensor, carry: Carry | None = None, context: Context | None = None) -> tuple[Tensor, Carry]:
@@ -101,9 +101,7 @@ class Raster(Model):
         assert self.dimensions is not None  # as it was made
         if length > self.dimensions:
             shape = f"{self.height} x {self.width} x {self.channels}"
-            raise ValueError(
-                f"a sequence has {length} symbols, expected at most {self.dimensions}, an image of {shape}"
-            )
+            raise ValueError(f"a sequence has {length} symbols, expected at most {self.dimensions}, those of {shape}")
 
     def _embed(self, x: Tensor) -> Tensor:
         """Values (B, T, E) of symbols (B, T)."""
@@ -116,16 +114,22 @@ class Raster(Model):
         """As many rows (B, n, W, C, E) as the values (B, T, E) need; 0 behind the last, which no row in use sees."""
         missing = -values.shape[1] % (self.width * self.channels)
         values = F.pad(values, (0, 0, 0, missing))
-        return values.unflatten(1, (values.shape[1] // (self.width * self.channels), self.width, self.channels))
+        rows = values.shape[1] // (self.width * self.channels)
+        return values.view(len(values), rows, self.width, self.channels, values.shape[2])
+
+    def _read(self, h: Tensor) -> Tensor:
+        """Parameters with coefficients (..., C, P + (C - 1) K) from features (..., S)."""
+        rows: Tensor = self.readout(self.end(h.relu()).relu())
+        return rows.view(*rows.shape[:-1], self.channels, -1)
 
     def _couple(self, rows: Tensor, values: Tensor) -> Tensor:
         """Parameters (..., C, P) from those with coefficients (..., C, P + (C - 1) K) and a pixel's values (..., C)."""
         if not self.couplings:
             return rows
-        parameters, shares = rows.split([self.output.size, self.couplings * self.moved], -1)
+        parameters, shares = torch.split(rows, [self.output.size, self.couplings * self.moved], -1)
         channels = torch.arange(self.channels, device=rows.device)
         values = values[..., None, :-1] * (channels[:-1] < channels.unsqueeze(1))  # (..., C, C - 1)
-        added = (shares.tanh().unflatten(-1, (self.couplings, -1)) * values.unsqueeze(-1)).sum(-2)
+        added = (shares.tanh().reshape(*values.shape, self.moved) * values.unsqueeze(-1)).sum(-2)
         return parameters + F.pad(added, (self.shifts.start, self.output.size - self.shifts.stop))
 
     # -- symbol by symbol
@@ -145,7 +149,7 @@ class Raster(Model):
             return self(F.pad(seen, (0, 1)), context)[:, -x.shape[1] :], Seen(seen, None)
         scan = self._make_up(before, context) if scan is None else scan
         found = []
-        for symbol in x.split(1, 1):
+        for symbol in torch.split(x, 1, 1):
             before = torch.cat([before, symbol], 1)
             if before.shape[1] % self.channels == 0:
                 scan = self._leave(scan, before)
@@ -176,7 +180,7 @@ class Raster(Model):
         """Parameters (B, P) of the symbol behind x (B, t), and the scan at its pixel."""
         channel = x.shape[1] % self.channels
         h, values, scan = self._enter(scan, x, x.shape[1] - channel)
-        rows = self.readout(self.end(h.relu()).relu()).unflatten(-1, (self.channels, -1))
+        rows = self._read(h)
         return self._couple(rows, values)[:, channel], scan
 
     def _leave(self, scan: Scan, x: Tensor) -> Scan:

@@ -55,7 +55,7 @@ class MaskedConvolutions(Stack):
         last = columns(kept, 0).permute(2, 1, 3, 0).flatten(1, 2)  # (B, L U, W)
         memory = torch.cat([rows.memory[0][:, :, 1:], last.unsqueeze(2)], 2)
         found = F.conv2d(F.pad(memory, (self.reach, self.reach)), self.above.flatten(0, 1), groups=len(self.layers))
-        above = found.squeeze(2).unflatten(1, (len(self.layers), -1)).permute(3, 1, 0, 2) + rows.bias
+        above = found.view(len(found), len(self.layers), -1, found.shape[3]).permute(3, 1, 0, 2) + rows.bias
         return rows._replace(above=(above.contiguous(),), memory=(memory,))
 
     def pixel(self, h: Tensor, rows: Rows, kept: Sequence[Kept]) -> tuple[Tensor, Kept]:

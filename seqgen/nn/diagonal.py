@@ -31,7 +31,7 @@ class DiagonalBiLSTM(Stack):
     def __init__(self, layers: int, channels: int, features: int, labels: Sequence[int], inputs: int) -> None:
         self.units = features // 2
         super().__init__(layers, 2 * 4 * self.units, labels)
-        self.own = nn.ModuleList(
+        self.own_left, self.own_right = (
             ChannelLinear(layers, channels, features, self.units, parts=4, bias=False) for _ in range(2)
         )
         self.entry = nn.Parameter(torch.randn(layers, inputs, 4 * self.units) / inputs**0.5)
@@ -46,10 +46,9 @@ class DiagonalBiLSTM(Stack):
         """Features (B, n, W, S) behind the last layer."""
         biases = self.biases(context, len(h))[:, :, None, None].chunk(2, -1)
         for layer in self.layers:
-            both = (h, h.flip(2))
-            given = [own(x, layer) + bias[layer] for own, x, bias in zip(self.own, both, biases, strict=True)]
-            given[1] = given[1] + inputs.flip(2).matmul(self.entry[layer])
-            left, right = self._scan(torch.stack(given), layer)
+            left = self.own_left(h, layer) + biases[0][layer]
+            right = self.own_right(h, layer) + biases[1][layer] + inputs.matmul(self.entry[layer])
+            left, right = self._scan(torch.stack([left, right.flip(2)]), layer)
             right = F.pad(right.flip(2)[:, :-1], (0, 0, 0, 0, 1, 0))
             h = h + self.up(left + right, layer)
         return h
@@ -73,7 +72,7 @@ class DiagonalBiLSTM(Stack):
         """Hidden states above the first row are 0; those from the right (W, L, B, U) are remembered."""
         bias = self.biases(context, batch)
         nothing = bias.new_zeros(width, *bias.shape[:2], self.units)
-        weights = (*(own.matrices for own in self.own), self.up.matrices)
+        weights = (self.own_left.matrices, self.own_right.matrices, self.up.matrices)
         return Rows((bias.chunk(2, -1)[0].expand(width, -1, -1, -1), nothing), (nothing,), weights, bias)
 
     def next(self, rows: Rows, kept: Sequence[Kept], inputs: Tensor) -> Rows:
@@ -114,11 +113,12 @@ def skew(x: Tensor) -> Tensor:
     """
     count, width = x.shape[-3:-1]
     flat = F.pad(x, (0, 0, 0, count)).flatten(-3, -2)
-    return flat[..., : count * (width + count - 1), :].unflatten(-2, (count, width + count - 1))
+    flat = flat[..., : count * (width + count - 1), :]
+    return flat.reshape(*x.shape[:-3], count, width + count - 1, x.shape[-1])
 
 
 def unskew(x: Tensor, width: int) -> Tensor:
     """The inverse of `skew`, for rows of that width."""
     count = x.shape[-3]
     flat = F.pad(x.flatten(-3, -2), (0, 0, 0, count))
-    return flat.unflatten(-2, (count, width + count))[..., :width, :]
+    return flat.view(*x.shape[:-3], count, width + count, x.shape[-1])[..., :width, :]

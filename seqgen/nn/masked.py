@@ -108,7 +108,7 @@ def reach(kernel: int) -> int:
 
 def across(left: Tensor, own: Tensor, right: int = 0) -> Tensor:
     """The kernel (O, I, 1, taps) of a row from matrices (r I, O) and (I, O), with zeros for what lies right."""
-    taps = torch.cat([left, own]).unflatten(0, (-1, len(own)))  # (r + 1, I, O)
+    taps = torch.cat([left, own]).view(-1, *own.shape)  # (r + 1, I, O)
     return F.pad(taps.permute(2, 1, 0).unsqueeze(2), (0, right))
 
 

@@ -60,7 +60,7 @@ class RowLSTM(Stack):
         """All layers' convolutions of the hidden states above at once; their cells."""
         hidden = columns(kept, 1).permute(2, 1, 3, 0).flatten(1, 2)  # (B, L U, W)
         found = F.conv1d(hidden, self.above.flatten(0, 1), padding=self.reach, groups=len(self.layers))
-        gates = found.unflatten(1, (len(self.layers), -1)).permute(3, 1, 0, 2) + rows.bias
+        gates = found.view(len(found), len(self.layers), -1, found.shape[2]).permute(3, 1, 0, 2) + rows.bias
         return rows._replace(above=(gates.contiguous(), columns(kept, 2)))
 
     def pixel(self, h: Tensor, rows: Rows, kept: Sequence[Kept]) -> tuple[Tensor, Kept]:
