@@ -64,7 +64,7 @@ class RunningUnits(torch.autograd.Function):
         ctx: Any, first: Tensor, x: Tensor, weight: Tensor, readout: Tensor, scale: Tensor | None, rectified: bool
     ) -> tuple[Tensor, Tensor]:
         """Position after position; the sum at the beginning of every block is kept."""
-        network = Network(*_parts(x, weight, readout, scale), rectified=rectified)
+        network = _network(rectified, x, weight, readout, scale)
         rows, kept = first.new_empty(len(readout), len(first), readout.shape[1]), []
         total, units = first.clone(memory_format=torch.contiguous_format), torch.empty_like(first)
         for t, row in enumerate(rows.unbind()):
@@ -83,7 +83,7 @@ class RunningUnits(torch.autograd.Function):
     def backward(ctx: Any, d_rows: Tensor, d_total: Tensor) -> tuple[Tensor | None, ...]:
         """Block after block, from the last to the first."""
         x, weight, readout, scale, *kept = ctx.saved_tensors
-        network = Network(*_parts(x, weight, readout, scale), rectified=ctx.rectified)
+        network = _network(ctx.rectified, x, weight, readout, scale)
         found = [
             torch.empty_like(tensor) if wanted else None
             for tensor, wanted in zip((x, weight, readout, scale), ctx.needs_input_grad[1:5], strict=True)
@@ -129,6 +129,11 @@ class Gradient(NamedTuple):
                 self.scale[t].copy_((d_total * total).sum())
             d_total.mul_(scale[t])
         behind.add_(d_total)
+
+
+def _network(rectified: bool, *tensors: Tensor | None) -> Network:
+    x, weight, readout, scale = _parts(*tensors)
+    return Network(x, weight, readout, scale, rectified)
 
 
 def _parts(*tensors: Tensor | None) -> list[Any]:
