@@ -258,6 +258,15 @@ def test_the_first_conditional_knows_the_label(kind: Any, output: Any) -> None:
     assert torch.equal(rows[0], model(x, Context()))
 
 
+@pytest.mark.parametrize("kind", [fvsbn, made])
+def test_half_precision_sees_no_further(kind: Any) -> None:
+    """bfloat16 does not tell 257 from 256, but places must be told apart."""
+    model, x = kind(Bernoulli(), dimensions=600).bfloat16().requires_grad_(False), bits(1, 600)
+    changed, rows = x.clone(), model(x)
+    changed[0, 400] = 1 - x[0, 400]
+    assert torch.equal(model(changed)[0, :401], rows[0, :401])
+
+
 def test_connectivities_differ_and_are_kept() -> None:
     """The same number is the same connectivity in a model that was built again; degrees alone say it."""
     model = made(Bernoulli(), masks=0, hidden=[60])

@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders
+from seqgen.nn.order import First, Orders, at_least
 from seqgen.output import Output
 
 
@@ -69,8 +69,7 @@ class FVSBN(Model):
         order = self.ordering.given(context)
         ranks = order.ranks
         inputs = F.pad(self.output.embed(x).to(self.weight.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
-        earlier = self.weight.new_empty(len(ranks), len(ranks))  # bools would have to be made numbers first
-        torch.gt(ranks.to(earlier.dtype).unsqueeze(1), ranks.to(earlier.dtype), out=earlier)
+        earlier = at_least(ranks, ranks + 1, self.weight.dtype)  # (D, D)
         weight = self.weight * earlier[:, None, :, None]
         rows = F.linear(inputs.index_select(1, ranks).flatten(1), weight.flatten(2).flatten(0, 1))
         rows = rows + self._first(context, len(x))

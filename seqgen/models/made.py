@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders, shuffled
+from seqgen.nn.order import First, Orders, at_least, shuffled
 from seqgen.output import Output
 
 
@@ -195,29 +195,25 @@ class MADE(Model):
             filled.append(known)
             below = known
         positions = range(time + 1, after + 1)
-        rows = _add(first, below, layout.readout, layout.degrees[-1], positions)
+        rows = _add(first[:, time + 1 : after + 1], below, layout.readout, layout.degrees[-1], positions)
         if layout.direct is not None:
-            rows = rows + _add(
-                first.new_zeros(()).expand_as(first), values, layout.direct, layout.degrees[0], positions
-            )
+            rows = _add(rows, values, layout.direct, layout.degrees[0], positions)
         return rows, Filled(layout, biases, first, values, tuple(filled), after)
 
 
 def _sees(degrees: Tensor, below: Tensor, weight: Tensor) -> Tensor:
     """1 where units of these degrees (M,) see what has these degrees (N,), else 0: (M, N), of the weight's kind."""
-    seen = weight.new_empty(len(degrees), len(below))
-    # Straight into numbers: a product with bools takes six times as long.
-    return torch.ge(degrees.to(seen.dtype).unsqueeze(1), below.to(seen.dtype), out=seen)
+    return at_least(degrees, below, weight.dtype)
 
 
-def _add(first: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, positions: range) -> Tensor:
-    """First (B, D, P) at some positions, from 0, with what values (B, n) add to it there through weight (D, P, N)."""
+def _add(rows: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, positions: range) -> Tensor:
+    """Rows (B, T, P) of some positions, from 0, and what values (B, n) add to them through weight (D, P, N)."""
     if len(positions) == 1:
         row = weight[positions.start, :, : values.shape[1]]
-        return torch.addmm(first[:, positions.start], values, row.t()).unsqueeze(1)
+        return torch.addmm(rows[:, 0], values, row.t()).unsqueeze(1)
     these = slice(positions.start, positions.stop)
     own, others = torch.arange(these.start, these.stop, device=weight.device), degrees[: values.shape[1]]
-    return first[:, these] + _product(values, weight[these, :, : values.shape[1]], own, others)
+    return rows + _product(values, weight[these, :, : values.shape[1]], own, others)
 
 
 def _product(values: Tensor, weight: Tensor, degrees: Tensor, below: Tensor) -> Tensor:
