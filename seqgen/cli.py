@@ -99,6 +99,9 @@ def _parser() -> argparse.ArgumentParser:
     evaluate.add_argument(
         "--data.encoding", dest="encoding", help="of that file of text (default: that of the run's data)"
     )
+    evaluate.add_argument(
+        "--orders", type=int, default=1, help="average over so many orders and masks (default: %(default)s)"
+    )
     evaluate.add_argument("--json", action="store_true", help="one JSON document")
 
     calibrate = _command(commands, "calibrate", _calibrate, "keep the held-out scores of a run for p-values")
@@ -158,6 +161,9 @@ def _sample(options: argparse.Namespace) -> None:
     sound = {name: getattr(options, name) for name in ("seconds", "context", "png", "stream")}
     if wrong := [f"--{name}" for name, value in sound.items() if value is not None and value is not False]:
         raise ValueError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
+    if pipeline.codec.length is not None:
+        _sample_vectors(pipeline, options, label, choices)
+        return
     if options.n == 1 and not options.json and options.out is None:
         for piece in pipeline.stream(label=label, **choices):
             print(_printable(piece), end="", flush=True)
@@ -174,6 +180,29 @@ def _sample(options: argparse.Namespace) -> None:
         from seqgen.checkpoint import write_atomically
 
         write_atomically(options.out, (document + "\n").encode("utf-8", "surrogatepass"))
+
+
+def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "Label", choices: dict[str, Any]) -> None:
+    """Rows as lines of comma-separated text, pictures side by side in one PNG file."""
+    from seqgen.checkpoint import write_atomically
+    from seqgen.codecs import Table
+
+    codec = pipeline.codec
+    if not isinstance(codec, Table) and (options.out is None or options.out.suffix != ".png" or options.json):
+        raise ValueError("expected --out pictures.png, and no --json, for a model of pictures")
+    items = pipeline.sample(options.n, label=label, **choices)
+    if not isinstance(codec, Table):
+        from seqgen.grid import grid, png
+
+        write_atomically(options.out, png(grid(items), 4))
+        print(options.out)
+        return
+    lines = "\n".join([codec.header, *map(codec.line, items)])
+    text = json.dumps({**choices, "label": label, "samples": items}, indent=2) if options.json else lines
+    if options.out is None:
+        print(text)
+    else:
+        write_atomically(options.out, (text + "\n").encode())
 
 
 def _sample_sounds(pipeline: "Pipeline", options: argparse.Namespace, label: "Label", choices: dict[str, Any]) -> None:
@@ -324,12 +353,13 @@ def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool, r
 def _evaluate(options: argparse.Namespace) -> None:
     from seqgen.evaluate import evaluate
 
-    totals = evaluate(options.run, options.path, options.device, options.encoding)
+    totals = evaluate(options.run, options.path, options.device, options.encoding, options.orders)
     if options.json:
         print(json.dumps({part: total.as_dict() for part, total in totals.items()}, indent=2))
         return
     for part, total in totals.items():
-        print(f"{_brief(total)}  {part}, {total.symbols:.0f} symbols")
+        whole = "" if total.unit in ("character", "second") else f", {total.nats_per_unit:.3f} nats/{total.unit}"
+        print(f"{_brief(total)}  {part}, {total.symbols:.0f} symbols{whole}")
 
 
 # -- calibrate

@@ -77,3 +77,9 @@ class Output(Configurable, ABC):
     def project(self, x: Tensor, weight: Tensor) -> Tensor:
         """`embed(x) @ weight.T`, for weight (H, E): (..., H). Outputs with sparse embeddings do it by look-up."""
         return F.linear(self.embed(x).to(weight.dtype), weight)
+
+    def add(self, total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
+        """`total (B, H) + embed(x) @ weight` for symbols (B,) and weight (E, H), in as few operations as it takes."""
+        if self.width == 1:
+            return torch.addcmul(total, self.embed(x).to(weight.dtype), weight)
+        return total + self.project(x, weight.t())

@@ -46,13 +46,12 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     and raises Stopped; a second one stops at once. `seconds` counts training alone, over all resumptions.
     """
 
-    def __init__(self, folder: Path, samples: int = 10, length: int = 400, clips: int = 2, pictures: int = 25) -> None:
+    def __init__(self, folder: Path, samples: int = 10, length: int = 400, clips: int = 2) -> None:
         self.folder = folder
         self.config = ""  # config.yaml
         self.samples = samples
         self.length = length
         self.clips = clips
-        self.pictures = pictures
         self.best = math.inf
         self.validated = 0  # the last step that was
         self.seconds = 0.0
@@ -157,7 +156,7 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
             self._sound(trainer, pipeline, module.data, path)
             return
         if isinstance(pipeline.codec, Pixels):
-            pictures = pipeline.sample(self.pictures, seed=step)
+            pictures = pipeline.sample(self.samples, seed=step)
             write_atomically(path.with_suffix(".png"), png(grid(pictures), 2))
             return
         if isinstance(pipeline.codec, Table):

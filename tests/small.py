@@ -45,6 +45,10 @@ def write(data: dict[str, Any], folder: Path) -> Path:
     arguments = data.get("init_args", {})
     if data["class_path"].rpartition(".")[2] == "Audio":
         return sounds(folder / "sounds", arguments.get("labels") or [])
+    if data["class_path"].rpartition(".")[2] == "Table":
+        return table(folder / "tiny.csv")
+    if data["class_path"].rpartition(".")[2] == "Images":
+        return pictures(folder / "tiny.npz")
     letters = random.Random(0)
     names = ["".join(letters.choices("aeioumnrst", k=letters.randint(2, 9))).capitalize() for _ in range(400)]
     names.append(EVERY)
@@ -68,6 +72,19 @@ def sounds(folder: Path, labels: Sequence[str]) -> Path:
         rows.append(",".join([f"{number}.wav", *(str(number % 10) for _ in labels)]))
     _written(folder / "clips.csv", "\n".join(rows) + "\n")
     return folder
+
+
+def table(path: Path) -> Path:
+    """A hundred rows of eleven numbers."""
+    numbers = np.random.default_rng(0).normal(size=(100, 11))
+    rows = [",".join(f"column {place + 1}" for place in range(11)), *(",".join(map(str, row)) for row in numbers)]
+    return _written(path, "\n".join(rows) + "\n")
+
+
+def pictures(path: Path) -> Path:
+    """A hundred binary pictures of 28 x 28, and labels from 0 to 9."""
+    np.savez(path, x=255 * np.random.default_rng(0).integers(0, 2, (100, 28, 28), np.uint8), y=np.arange(100) % 10)
+    return path
 
 
 def _written(path: Path, text: str) -> Path:

@@ -1,8 +1,9 @@
 """Every command and every snippet of every README runs.
 
-Blocks run from top to bottom in one folder, which holds `my.txt`, a folder `sounds` and what scripts/demo leaves
-behind. A `seqgen fit` gets two steps and, unless it names a file, small data in place of its own; what is in SHORTER
-gets the arguments that stand there; the commands of NOT_HERE are run elsewhere; whatever is none of this fails.
+Blocks run from top to bottom in one folder, which holds `my.txt`, `my.csv`, `my.npz`, a folder `sounds` and what
+scripts/demo leaves behind. A `seqgen fit` gets two steps and, unless it names a file, small data in place of its own;
+what is in SHORTER gets the arguments that stand there; the commands of NOT_HERE are run elsewhere; whatever is none of
+this fails.
 """
 
 import itertools
@@ -55,6 +56,8 @@ def test_readme(readme: Path, tmp_path: Path) -> None:
         small.run(small.SEQGEN, "fit", *arguments, *_quick(configs, tmp_path), cwd=tmp_path)
     small.write({"class_path": "Lines"}, tmp_path).rename(tmp_path / "my.txt")
     small.sounds(tmp_path / "sounds", ["digit"])
+    small.table(tmp_path / "my.csv")
+    small.pictures(tmp_path / "my.npz")
     for language, text in found:
         if language == "python":
             small.run(sys.executable, "-c", text, cwd=tmp_path)

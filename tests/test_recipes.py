@@ -30,6 +30,10 @@ def test_recipe_trains(recipe: str, tmp_path: Path) -> None:
         clip = pipeline.sample(length=20, seed=0, condition=condition)[0]
         assert len(clip.samples) <= 20
         assert list((tmp_path / "run" / "samples").glob("*.wav"))
+    elif pipeline.codec.length is not None:
+        (item,) = pipeline.sample(seed=0)
+        assert len(pipeline.codec.encode(item)) == pipeline.codec.length
+        assert list((tmp_path / "run" / "samples").iterdir())
     else:
         assert isinstance(pipeline.sample(length=20, seed=0)[0], str)
     assert pipeline.provenance["step"] in (1, 2)

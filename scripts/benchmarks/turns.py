@@ -37,7 +37,7 @@ def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, dict[
     }
 
 
-def timed(work: Iterator[int], seconds: float) -> float:
+def timed(work: Iterator[float], seconds: float) -> float:
     """Symbols a second of `work`, which yields how many it has done since its last yield."""
     begin, done = time.perf_counter(), 0
     for count in work:

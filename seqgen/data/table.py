@@ -73,7 +73,6 @@ class Table(Vectors):
             raise DataError(f"batch_size is {batch_size}, expected 1 or more")
         self.source = path or corpus
         self.codec: Codec = codec
-        self.rows_codec = codec
         self.batch_size = batch_size
         self.shares = (val, test)
         self.columns = columns
@@ -115,7 +114,7 @@ class Table(Vectors):
         names = header or [f"x{place + 1}" for place in range(len(cells[0][1]) if cells else 0)]
         if len(set(names)) < len(names):
             raise DataError(f"{path}: two columns have the same name among {', '.join(names)}")
-        chosen = self.rows_codec.columns or self.columns
+        chosen = getattr(self.codec, "columns", None) or self.columns  # a model's own, when it is evaluated
         wanted = chosen or [name for name in names if name not in (*self.label_columns, SPLIT)]
         if absent := [name for name in (*wanted, *self.label_columns) if name not in names]:
             raise DataError(f"{path} has no column {absent[0]!r}; it has {', '.join(names)}")

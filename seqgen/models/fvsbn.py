@@ -9,7 +9,7 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders
+from seqgen.nn.order import First, Orders, at_least
 from seqgen.output import Output
 
 
@@ -69,7 +69,7 @@ class FVSBN(Model):
         order = self.ordering.given(context)
         ranks = order.ranks
         inputs = F.pad(self.output.embed(x).to(self.weight.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
-        earlier = (ranks.unsqueeze(1) > ranks).to(self.weight.dtype)  # (D, D)
+        earlier = at_least(ranks, ranks + 1, self.weight.dtype)  # (D, D)
         weight = self.weight * earlier[:, None, :, None]
         rows = F.linear(inputs.index_select(1, ranks).flatten(1), weight.flatten(2).flatten(0, 1))
         rows = rows + self._first(context, len(x))
@@ -88,7 +88,7 @@ class FVSBN(Model):
         self.ordering.check(time + x.shape[1] + 1)
         size, after = self.output.size, time + x.shape[1]
         if x.shape[1] == 1:
-            totals = totals + self.output.project(x[:, 0], weight[time].t())
+            totals = self.output.add(totals, x[:, 0], weight[time])
             return totals[:, after * size : (after + 1) * size].unsqueeze(1), Sums(totals, weight, after)
         inputs = self.output.embed(x).to(weight.dtype)  # (B, T, E)
         wanted = slice((time + 1) * size, (after + 1) * size)

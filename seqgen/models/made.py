@@ -11,7 +11,7 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders, shuffled
+from seqgen.nn.order import First, Orders, at_least, shuffled
 from seqgen.output import Output
 
 
@@ -130,11 +130,11 @@ class MADE(Model):
         places = 1 + ranks.repeat_interleave(self.output.width)
         units, below = values, places
         for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.member), strict=True):
-            units = (bias + F.linear(units, layer.weight * _sees(degrees, below))).relu()
+            units = (bias + F.linear(units, layer.weight * _sees(degrees, below, layer.weight))).relu()
             below = degrees
-        rows = first + _product(units, self.readout, _sees(ranks, below))
+        rows = first + _product(units, self.readout, ranks, below)
         if self.direct is not None:
-            rows = rows + _product(values, self.direct, _sees(ranks, places))
+            rows = rows + _product(values, self.direct, ranks, places)
         return rows.index_select(1, order.permutation[: x.shape[1]])
 
     def _biases(self, context: Context | None, batch: int) -> list[Tensor]:
@@ -189,32 +189,34 @@ class MADE(Model):
             if new.stop > new.start:
                 weight = weight[new, : below.shape[1]]
                 if x.shape[1] > 1:  # all units of one degree see all that there is
-                    weight = weight * _sees(layout.degrees[layer + 1][new], layout.degrees[layer][: below.shape[1]])
+                    own, others = layout.degrees[layer + 1][new], layout.degrees[layer][: below.shape[1]]
+                    weight = weight * _sees(own, others, weight)
                 known = torch.cat([known, torch.addmm(bias[:, new], below, weight.t()).relu()], 1)
             filled.append(known)
             below = known
-        rows = first[:, time + 1 : after + 1]
-        rows = _add(rows, below, layout.readout[time + 1 : after + 1], layout.degrees[-1], time)
+        positions = range(time + 1, after + 1)
+        rows = _add(first[:, time + 1 : after + 1], below, layout.readout, layout.degrees[-1], positions)
         if layout.direct is not None:
-            rows = _add(rows, values, layout.direct[time + 1 : after + 1], layout.degrees[0], time)
+            rows = _add(rows, values, layout.direct, layout.degrees[0], positions)
         return rows, Filled(layout, biases, first, values, tuple(filled), after)
 
 
-def _sees(degrees: Tensor, below: Tensor) -> Tensor:
-    """Whether units of these degrees (M,) see what has these degrees (N,): (M, N)."""
-    return degrees.unsqueeze(1) >= below
+def _sees(degrees: Tensor, below: Tensor, weight: Tensor) -> Tensor:
+    """1 where units of these degrees (M,) see what has these degrees (N,), else 0: (M, N), of the weight's kind."""
+    return at_least(degrees, below, weight.dtype)
 
 
-def _add(rows: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, time: int) -> Tensor:
-    """Rows (B, T, P) of the positions behind `time`, from 0, with what values (B, n) add through weight (T, P, N)."""
-    weight = weight[..., : values.shape[1]]
-    if len(weight) == 1:
-        return torch.addmm(rows[:, 0], values, weight[0].t()).unsqueeze(1)
-    positions = torch.arange(time + 1, time + 1 + len(weight), device=weight.device)
-    return rows + _product(values, weight, _sees(positions, degrees[: values.shape[1]]))
+def _add(rows: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, positions: range) -> Tensor:
+    """Rows (B, T, P) of some positions, from 0, and what values (B, n) add to them through weight (D, P, N)."""
+    if len(positions) == 1:
+        row = weight[positions.start, :, : values.shape[1]]
+        return torch.addmm(rows[:, 0], values, row.t()).unsqueeze(1)
+    these = slice(positions.start, positions.stop)
+    own, others = torch.arange(these.start, these.stop, device=weight.device), degrees[: values.shape[1]]
+    return rows + _product(values, weight[these, :, : values.shape[1]], own, others)
 
 
-def _product(values: Tensor, weight: Tensor, seen: Tensor) -> Tensor:
-    """(B, M, P) from values (B, N), weight (M, P, N) and which of the weights stay (M, N)."""
-    weight = weight * seen.unsqueeze(1)
+def _product(values: Tensor, weight: Tensor, degrees: Tensor, below: Tensor) -> Tensor:
+    """(B, M, P) from values (B, N) of degrees `below` and weight (M, P, N), masked for rows of these degrees (M,)."""
+    weight = weight * _sees(degrees, below, weight).unsqueeze(1)
     return F.linear(values, weight.flatten(0, 1)).view(len(values), *weight.shape[:2])

@@ -101,7 +101,7 @@ class NADE(Model):
         total, time, places = state
         after = time + x.shape[1]
         self.ordering.check(after + 1)
-        total = total + self.output.project(x[:, 0], self.weight[places[time]].t())
+        total = self.output.add(total, x[:, 0], self.weight[places[time]])
         if x.shape[1] == 1:
             state = Running(total, after, places)
             return self._read(state).unsqueeze(1), state

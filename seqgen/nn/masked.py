@@ -37,8 +37,9 @@ class ChannelLinear(nn.Module):
         source = torch.arange(channels).repeat_interleave(inputs // channels).unsqueeze(1)
         target = torch.arange(channels).repeat_interleave(outputs // channels).repeat(parts)
         seen = source < target if strict else source <= target
-        # Not saved: the arguments say it all. Never multiplied into the weights in place.
-        self.register_buffer("mask", None if bool(seen.all()) else seen, persistent=False)
+        # Not saved: the arguments say it all. Never multiplied into the weights in place. A product with bools is slow.
+        mask = None if bool(seen.all()) else seen.to(torch.get_default_dtype())
+        self.register_buffer("mask", mask, persistent=False)
         self.weight = nn.Parameter(torch.randn(layers, inputs, parts * outputs) / inputs**0.5)
         self.bias = nn.Parameter(torch.zeros(layers, parts * outputs)) if bias else None
 

@@ -1,40 +1,49 @@
 """Hidden units on a running sum of inputs, in memory that does not grow with the number of positions."""
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 from torch.autograd.function import once_differentiable
 
-BLOCK = 1 << 18
-"""Hidden units that are held at once: one megabyte in float32, which stays in a processor's cache."""
+BLOCK = 8
+"""Positions whose sums are computed again at once for the gradient, each from the one before."""
 
 
-class Sums(NamedTuple):
-    """a_0 (B, H) and what is added to it: x (T-1, B, E), W (T-1, E, H); they are scaled by r (T, 1, 1), None for 1."""
+Positions = Sequence[Tensor]
+"""A tensor's parts by position."""
 
-    first: Tensor
-    x: Tensor
-    weight: Tensor
-    scale: Tensor | None
 
-    def block(self, before: Tensor, positions: range) -> Tensor:
-        """a_t (n, B, H) for n positions, given that before them."""
-        sums = before.new_empty(len(positions), *before.shape)
-        multiply = torch.addcmul if self.x.shape[2] == 1 else torch.addmm
-        for place, t in enumerate(positions):
-            if t:
-                multiply(before, self.x[t - 1], self.weight[t - 1], out=sums[place])
-            else:
-                sums[place] = before
-            before = sums[place]
-        return sums
+class Network(NamedTuple):
+    """For each position x (B, E), W (E, H), V (P, H), r (1, 1) or None for 1; and whether f is the rectifier."""
 
-    def units(self, sums: Tensor, positions: range, rectified: bool) -> Tensor:
-        """h_t (n, B, H), in the memory of the sums unless these are scaled."""
+    x: Positions
+    weight: Positions
+    readout: Positions
+    scale: Positions | None
+    rectified: bool
+
+    def add(self, total: Tensor, t: int, out: Tensor) -> None:
+        """out = a_t+1, given a_t."""
+        multiply = torch.addcmul if self.x[t].shape[1] == 1 else torch.addmm
+        multiply(total, self.x[t], self.weight[t], out=out)
+
+    def units(self, total: Tensor, t: int, out: Tensor) -> None:
+        """out = h_t, given a_t."""
         if self.scale is not None:
-            sums = sums * self.scale[positions.start : positions.stop]
-        return sums.relu_() if rectified else sums.sigmoid_()
+            total = torch.mul(total, self.scale[t], out=out)
+        if self.rectified:
+            torch.clamp(total, min=0, out=out)
+        else:
+            torch.sigmoid(total, out=out)
+
+    def slope(self, d_units: Tensor, units: Tensor) -> None:
+        """The gradient before f in place of that behind it, given h_t."""
+        if self.rectified:
+            torch.ops.aten.threshold_backward.grad_input(d_units, units, 0, grad_input=d_units)
+        else:
+            torch.ops.aten.sigmoid_backward.grad_input(d_units, units, grad_input=d_units)
 
 
 class RunningUnits(torch.autograd.Function):
@@ -44,84 +53,91 @@ class RunningUnits(torch.autograd.Function):
 
         h_t = f(r_t a_t),   o_t = V_t h_t,
 
-    f the sigmoid or the rectifier. All h together are T B H numbers, and are never held at once: blocks of positions
-    are computed one after the other, and computed again for the gradient, each from the sum before it. Letters: B
-    batch, T positions, E inputs, H hidden units, P parameters. The arguments are those of `running_units`.
+    f the sigmoid or the rectifier. All h together are T B H numbers, and are never held at once. The gradient computes
+    them again, a block of positions after the other from the last to the first, each from its first sum, which is all
+    that is kept. Whatever is worked on, a few times B H numbers, stays in a processor's cache. Letters: B batch, T
+    positions, E inputs, H hidden units, P parameters. The arguments are those of `running_units`.
     """
 
     @staticmethod
     def forward(
         ctx: Any, first: Tensor, x: Tensor, weight: Tensor, readout: Tensor, scale: Tensor | None, rectified: bool
     ) -> tuple[Tensor, Tensor]:
-        """Blocks from the first to the last; the sums before them are kept."""
-        source, rows = Sums(first, x, weight, scale), first.new_empty(len(readout), len(first), readout.shape[1])
-        blocks, before = _blocks(len(readout), first.numel()), [first]
-        for block in blocks:
-            sums = source.block(before[-1], block)
-            before.append(sums[-1].clone())
-            units = source.units(sums, block, rectified)
-            torch.bmm(units, _part(readout, block).mT, out=_part(rows, block))
-        ctx.blocks, ctx.rectified = blocks, rectified
-        ctx.save_for_backward(x, weight, readout, scale, *before[:-1])
-        return rows, before[-1]
+        """Position after position; the sum at the beginning of every block is kept."""
+        network = _network(rectified, x, weight, readout, scale)
+        rows, kept = first.new_empty(len(readout), len(first), readout.shape[1]), []
+        total, units = first.clone(memory_format=torch.contiguous_format), torch.empty_like(first)
+        for t, row in enumerate(rows.unbind()):
+            if t % BLOCK == 0:
+                kept.append(total.clone())
+            network.units(total, t, units)
+            torch.mm(units, network.readout[t].t(), out=row)
+            if t < len(x):
+                network.add(total, t, total)
+        ctx.rectified = rectified
+        ctx.save_for_backward(x, weight, readout, scale, *kept)
+        return rows, total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_rows: Tensor, d_total: Tensor) -> tuple[Tensor | None, ...]:
-        """Blocks from the last to the first; `behind` is the gradient of all that comes behind a sum."""
-        x, weight, readout, scale, *before = ctx.saved_tensors
-        source = Sums(before[0], x, weight, scale)
+        """Block after block, from the last to the first."""
+        x, weight, readout, scale, *kept = ctx.saved_tensors
+        network = _network(ctx.rectified, x, weight, readout, scale)
         found = [
             torch.empty_like(tensor) if wanted else None
             for tensor, wanted in zip((x, weight, readout, scale), ctx.needs_input_grad[1:5], strict=True)
         ]
-        behind = d_total
-        for block, start in zip(reversed(ctx.blocks), reversed(before), strict=True):
-            behind = _backward(source, readout, ctx.rectified, block, start, _part(d_rows, block), behind, found)
+        gradient = Gradient(network, *_parts(*found))
+        behind = d_total.clone(memory_format=torch.contiguous_format)
+        sums = behind.new_empty(BLOCK, *behind.shape).unbind()
+        work = torch.empty_like(behind), torch.empty_like(behind)
+        for block, start in reversed(list(enumerate(kept))):
+            begin, end = block * BLOCK, min(len(readout), (block + 1) * BLOCK)
+            sums[0].copy_(start)
+            for t in range(begin, end - 1):
+                network.add(sums[t - begin], t, sums[t - begin + 1])
+            for t in reversed(range(begin, end)):
+                gradient.position(t, sums[t - begin], d_rows[t], behind, *work)
         return behind, *found, None
 
 
-def _backward(
-    source: Sums,
-    readout: Tensor,
-    rectified: bool,
-    block: range,
-    start: Tensor,
-    d_rows: Tensor,
-    behind: Tensor,
-    found: list[Tensor | None],
-) -> Tensor:
-    """Fill a block of the gradients of x, W, V and r; that of its first sum (B, H), with all behind it."""
-    d_x, d_weight, d_readout, d_scale = found
-    sums = source.block(start, block)
-    units = source.units(sums, block, rectified)
-    if d_readout is not None:
-        torch.bmm(d_rows.mT, units, out=_part(d_readout, block))
-    slope = torch.ops.aten.threshold_backward if rectified else torch.ops.aten.sigmoid_backward
-    d_sums = torch.bmm(d_rows, _part(readout, block))
-    d_sums = slope(d_sums, units, 0) if rectified else slope(d_sums, units)
-    if source.scale is not None:
-        if d_scale is not None:
-            torch.sum(d_sums * sums, (1, 2), keepdim=True, out=_part(d_scale, block))
-        d_sums *= _part(source.scale, block)
-    for place in reversed(range(len(block))):  # a sum is in all that come behind it
-        behind = d_sums[place].add_(behind)
-    inputs = range(max(0, block.start - 1), block.stop - 1)  # the last input of position t is x_t-1
-    d_inputs = d_sums[len(block) - len(inputs) :]
-    if d_weight is not None:
-        torch.bmm(_part(source.x, inputs).mT, d_inputs, out=_part(d_weight, inputs))
-    if d_x is not None:
-        torch.bmm(d_inputs, _part(source.weight, inputs).mT, out=_part(d_x, inputs))
-    return behind
+class Gradient(NamedTuple):
+    """The gradients of x, W, V and r, where they are wanted."""
+
+    network: Network
+    x: Positions | None
+    weight: Positions | None
+    readout: Positions | None
+    scale: Positions | None
+
+    def position(self, t: int, total: Tensor, d_row: Tensor, behind: Tensor, units: Tensor, d_total: Tensor) -> None:
+        """Those of position t. `behind` is the gradient of a_t+1, and afterwards that of a_t; the rest is memory."""
+        x, weight, readout, scale, _ = self.network
+        if t < len(x):  # a_t+1 holds x_t W_t
+            if self.weight is not None:
+                torch.mm(x[t].t(), behind, out=self.weight[t])
+            if self.x is not None:
+                torch.mm(behind, weight[t].t(), out=self.x[t])
+        self.network.units(total, t, units)
+        if self.readout is not None:
+            torch.mm(d_row.t(), units, out=self.readout[t])
+        torch.mm(d_row, readout[t], out=d_total)
+        self.network.slope(d_total, units)
+        if scale is not None:
+            if self.scale is not None:
+                self.scale[t].copy_((d_total * total).sum())
+            d_total.mul_(scale[t])
+        behind.add_(d_total)
 
 
-def _blocks(length: int, size: int) -> list[range]:
-    step = max(1, BLOCK // max(1, size))
-    return [range(begin, min(length, begin + step)) for begin in range(0, length, step)]
+def _network(rectified: bool, *tensors: Tensor | None) -> Network:
+    x, weight, readout, scale = _parts(*tensors)
+    return Network(x, weight, readout, scale, rectified)
 
 
-def _part(tensor: Tensor, positions: range) -> Tensor:
-    return tensor[positions.start : positions.stop]
+def _parts(*tensors: Tensor | None) -> list[Any]:
+    return [None if tensor is None else tensor.unbind() for tensor in tensors]
 
 
 def running_units(

@@ -33,7 +33,7 @@ class Bernoulli(Output):
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """0 where the noise lies below p(x = 0), 1 elsewhere."""
         if sampling == PLAIN:
-            return (noise >= check_probs(torch.sigmoid(-parameters.squeeze(-1).double()))).long()
+            return (noise >= check_probs(parameters.squeeze(-1).double().neg().sigmoid())).long()
         return invert(restrict(F.pad(parameters, (1, 0)), sampling).softmax(-1), noise)
 
 
@@ -55,7 +55,7 @@ class TwoClasses(Distribution):
     def log_prob(self, value: Tensor) -> Tensor:
         """log sigmoid(o) of a 1, log sigmoid(-o) of a 0."""
         # Not -F.softplus, which is linear above a threshold.
-        return F.logsigmoid(torch.where(value > 0, self.logit, -self.logit))
+        return F.logsigmoid((2 * value - 1).to(self.logit.dtype) * self.logit)
 
     @property
     def logits(self) -> Tensor:

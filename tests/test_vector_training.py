@@ -1,0 +1,85 @@
+"""Rows and pictures through `seqgen fit`: drawn orders resume exactly, held-out scores are those of the mixture."""
+
+import math
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import small
+from tiny import interrupt, last, rows, same, train, weights
+
+import seqgen
+from seqgen import fit
+from seqgen.evaluate import evaluate
+from seqgen.run import RunFolder
+from seqgen.score import ensemble
+
+
+@pytest.fixture(scope="module", autouse=True)
+def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
+        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        yield
+
+
+def settings(folder: Path, kind: str) -> dict[str, Any]:
+    """MADE on pictures, binarized anew for every epoch, or RNADE on rows; any order, drawn for every batch."""
+    made = {"dimensions": 784, "hidden": [20], "orders": 0, "masks": 0}
+    model = {"model": {"class_path": "MADE", "init_args": made}, "output": {"class_path": "Bernoulli"}}
+    images = {"path": str(small.pictures(folder / "p.npz")), "levels": 2, "binarize": "epoch", "batch_size": 9}
+    data: dict[str, Any] = {"class_path": "Images", "init_args": {**images, "label": "digit"}}
+    if kind == "rows":
+        nade = {"dimensions": 11, "hidden": 9, "activation": "relu", "scaled": True, "orders": 0}
+        gaussians = {"class_path": "Gaussians", "init_args": {"mixtures": 2}}
+        model = {"model": {"class_path": "NADE", "init_args": nade}, "output": gaussians}
+        data = {"class_path": "seqgen.data.table.Table", "init_args": {"path": str(small.table(folder / "t.csv"))}}
+        data["init_args"]["batch_size"] = 9
+    return {
+        "model": {**model, "lr": 0.01, "warmup": 2, "ema": 0.8},
+        "data": data,
+        "trainer": {"accelerator": "cpu", "max_steps": 14, "val_check_interval": 7},
+    }
+
+
+@pytest.mark.parametrize("kind", ["rows", "pictures"])
+def test_drawn_orders_resume_exactly(kind: str, tmp_path: Path) -> None:
+    """The order of a batch is a function of the seed and the batch's place, whenever the run was interrupted."""
+    whole, run = tmp_path / "whole", tmp_path / "run"
+    assert train(whole, settings(tmp_path, kind)) == 0
+    with pytest.MonkeyPatch.context() as patch:
+        interrupt(patch, 4)
+        assert train(run, settings(tmp_path, kind)) == 130
+    assert fit.main(["--run", str(run), "--resume"]) == 0
+    for what in ("state_dict", "optimizer_states"):
+        assert same(last(run)[what], last(whole)[what])
+    assert same(weights(run), weights(whole))
+    assert rows(run) == rows(whole)
+    assert len(list((run / "samples").glob("*.png" if kind == "pictures" else "*.csv"))) == 2
+
+
+def test_evaluation_is_the_mixture_in_original_units(tmp_path: Path) -> None:
+    assert train(tmp_path / "run", settings(tmp_path, "rows")) == 0
+    pipeline, data = seqgen.load(tmp_path / "run"), fit.data_module(settings(tmp_path, "rows")["data"])
+    data.prepare_data()
+    data.setup("test")
+    x = next(iter(data.test_dataloader())).x
+    shift = float(np.log(pipeline.codec.scales).sum())
+    for orders in (1, 5):
+        total = evaluate(tmp_path / "run", orders=orders)["test"]
+        expected = ensemble(pipeline.model, x, None, orders).sum().item() - shift * len(x)
+        assert -total.nats == pytest.approx(expected, rel=1e-9)
+        assert total.units == pytest.approx(len(x))
+        assert total.unit == "row"
+    one = evaluate(tmp_path / "run", str(tmp_path / "t.csv"))["file"]
+    assert one.units == pytest.approx(100)
+    assert math.isfinite(one.nats)
+
+
+def test_a_wrong_number_of_variables_says_the_right_one(tmp_path: Path) -> None:
+    config = settings(tmp_path, "rows")
+    config["model"]["model"]["init_args"]["dimensions"] = 12
+    with pytest.raises(ValueError, match=r"items have 11 symbols .* --model\.model\.dimensions 11"):
+        train(tmp_path / "run", config)
