@@ -109,9 +109,11 @@ GREY, COLOUR = {"height": 5, "width": 3}, {"height": 3, "width": 2, "channels": 
 def pixels(kind: type[PixelCNN] | type[PixelRNN], output: Output, **arguments: Any) -> Model:
     """A small model of images with weights that are far from all symmetries of a fresh one."""
     torch.manual_seed(1)
-    model = kind(output, **{"depth": 2, "filters": 4, "first": 3, "end": 12, **GREY, **arguments}).eval()
+    model = kind(output, **{"depth": 2, "filters": 4, "first": 3, "end": 6, **GREY, **arguments}).eval()
     for parameter in model.parameters():  # numbers may leave the range of the laws' integrals
         torch.nn.init.normal_(parameter, std=0.5 if countable(output) else 0.2)
+    for bias in (model.first.bias, model.end.bias):  # so few units must not all be dead
+        torch.nn.init.constant_(bias, 1.0)
     return model
 
 
