@@ -9,7 +9,8 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders, at_least
+from seqgen.nn.degrees import masked
+from seqgen.nn.order import First, Orders
 from seqgen.output import Output
 
 
@@ -69,9 +70,8 @@ class FVSBN(Model):
         order = self.ordering.given(context)
         ranks = order.ranks
         inputs = F.pad(self.output.embed(x).to(self.weight.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
-        earlier = at_least(ranks, ranks + 1, self.weight.dtype)  # (D, D)
-        weight = self.weight * earlier[:, None, :, None]
-        rows = F.linear(inputs.index_select(1, ranks).flatten(1), weight.flatten(2).flatten(0, 1))
+        weight = masked(self.weight.flatten(2), ranks, 1 + ranks.repeat_interleave(self.output.width))
+        rows = F.linear(inputs.index_select(1, ranks).flatten(1), weight.flatten(0, 1))
         rows = rows + self._first(context, len(x))
         return rows.view(len(x), *self.bias.shape).index_select(1, order.permutation[: x.shape[1]])
 

@@ -11,7 +11,8 @@ from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders, at_least, shuffled
+from seqgen.nn.degrees import masked
+from seqgen.nn.order import First, Orders, shuffled
 from seqgen.output import Output
 
 
@@ -130,7 +131,7 @@ class MADE(Model):
         places = 1 + ranks.repeat_interleave(self.output.width)
         units, below = values, places
         for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.member), strict=True):
-            units = (bias + F.linear(units, layer.weight * _sees(degrees, below, layer.weight))).relu()
+            units = (bias + F.linear(units, masked(layer.weight, degrees, below))).relu()
             below = degrees
         rows = first + _product(units, self.readout, ranks, below)
         if self.direct is not None:
@@ -190,7 +191,7 @@ class MADE(Model):
                 weight = weight[new, : below.shape[1]]
                 if x.shape[1] > 1:  # all units of one degree see all that there is
                     own, others = layout.degrees[layer + 1][new], layout.degrees[layer][: below.shape[1]]
-                    weight = weight * _sees(own, others, weight)
+                    weight = masked(weight, own, others)
                 known = torch.cat([known, torch.addmm(bias[:, new], below, weight.t()).relu()], 1)
             filled.append(known)
             below = known
@@ -199,11 +200,6 @@ class MADE(Model):
         if layout.direct is not None:
             rows = _add(rows, values, layout.direct, layout.degrees[0], positions)
         return rows, Filled(layout, biases, first, values, tuple(filled), after)
-
-
-def _sees(degrees: Tensor, below: Tensor, weight: Tensor) -> Tensor:
-    """1 where units of these degrees (M,) see what has these degrees (N,), else 0: (M, N), of the weight's kind."""
-    return at_least(degrees, below, weight.dtype)
 
 
 def _add(rows: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, positions: range) -> Tensor:
@@ -218,5 +214,4 @@ def _add(rows: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, position
 
 def _product(values: Tensor, weight: Tensor, degrees: Tensor, below: Tensor) -> Tensor:
     """(B, M, P) from values (B, N) of degrees `below` and weight (M, P, N), masked for rows of these degrees (M,)."""
-    weight = weight * _sees(degrees, below, weight).unsqueeze(1)
-    return F.linear(values, weight.flatten(0, 1)).view(len(values), *weight.shape[:2])
+    return F.linear(values, masked(weight, degrees, below).flatten(0, 1)).view(len(values), *weight.shape[:2])

@@ -23,16 +23,6 @@ def shuffled(count: int, *numbers: int) -> np.ndarray:
     return permutation
 
 
-def at_least(a: Tensor, b: Tensor, dtype: torch.dtype) -> Tensor:
-    """1 where whole numbers a (M,) are b (N,) or more, else 0: (M, N), of a dtype that weights have.
-
-    A product with bools would take six times as long, and bfloat16 does not tell 257 from 256.
-    """
-    kind = torch.promote_types(dtype, torch.float32)
-    found = torch.empty(len(a), len(b), dtype=kind, device=a.device)
-    return torch.ge(a.to(kind).unsqueeze(1), b.to(kind), out=found).to(dtype)
-
-
 class Orders(nn.Module):
     """D variables and the orders that a model of them is made for.
 
