@@ -2,6 +2,7 @@
 
 import functools
 import inspect
+import re
 import sys
 import traceback
 from collections.abc import Callable, Iterator
@@ -38,9 +39,15 @@ def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     return streaming if inspect.isgeneratorfunction(function) else once
 
 
+def _legible(message: str) -> str:
+    """The message with a character such as \\xeb as itself; a terminal may not be able to show it, a page is."""
+    found = re.compile(r"'\\(?:x([0-9a-f]{2})|u([0-9a-f]{4})|U([0-9a-f]{8}))'")
+    return found.sub(lambda match: f"'{chr(int(match[1] or match[2] or match[3], 16))}'", message)
+
+
 def _told(error: Exception) -> gr.Error:
     plain = isinstance(error, Refused) or (isinstance(error, ValueError) and not isinstance(error, CheckpointError))
     if not plain:
         traceback.print_exception(error, file=sys.stderr)
-    text = str(error) if plain else UNKNOWN
+    text = _legible(str(error)) if plain else UNKNOWN
     return gr.Error(text[:500], title="That did not work", duration=15, print_exception=False)

@@ -44,7 +44,7 @@ def compare_tab(shelf: Shelf, limits: Limits) -> None:
     used = controls.used_seed(seed)
     inputs, outputs = [model, prompt, chosen, seed, *labels], [*columns, status, used]
     run = go.click(_comparer(shelf, limits), inputs, outputs, **controls.RAW, show_progress_on=[status])
-    stop.click(lambda: "Stopped.", None, status, cancels=[run], **controls.PLAIN)
+    controls.stops(stop, run, status)
     model.change(_turn(shelf), model, labels, preprocess=False, **controls.PLAIN)
 
 

@@ -86,6 +86,11 @@ def go_and_stop(word: str) -> tuple[gr.Button, gr.Button]:
         return gr.Button(word, variant="primary", min_width=120), gr.Button("Stop", variant="stop", min_width=80)
 
 
+def stops(button: gr.Button, run: Any, status: gr.Markdown) -> None:
+    """Let the button cancel a run, and say so once that is done."""
+    button.click(None, cancels=[run], queue=False).then(lambda: "Stopped.", None, status, **PLAIN)
+
+
 def first(shelf: Shelf, sounds: bool | None = None) -> Entry:
     """The model that is chosen when the page opens."""
     return shelf.entries[shelf.names(sounds)[0]]

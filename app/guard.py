@@ -150,7 +150,7 @@ def event_arity(functions: Callable[[], MutableMapping[int, Any]]) -> Callable[[
         else:
             index = body.get("fn_index")
             found = known.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
-        return None if found is None else len(found.inputs)
+        return None if found is None or found.fn is None else len(found.inputs)
 
     return arity
 

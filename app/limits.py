@@ -1,6 +1,5 @@
 """What a visitor may ask for: one object that judges what comes from sliders, text boxes and the raw API alike."""
 
-import math
 import re
 import time
 from dataclasses import dataclass
@@ -35,15 +34,13 @@ class Limits:
 
     def number(self, name: str, value: Any, least: float, most: float) -> float:
         """A finite number from `least` to `most`."""
-        wrong = isinstance(value, bool) or not isinstance(value, int | float)
-        if wrong or not math.isfinite(value) or not least <= value <= most:
+        if not _number(value) or not least <= value <= most:  # of NaN neither holds
             raise Refused(f"{name} is {_short(value)}, expected a number from {least:g} to {most:g}.")
         return float(value)
 
     def whole(self, name: str, value: Any, least: int, most: int) -> int:
         """A whole number from `least` to `most`; browsers send 5 as 5.0 at times."""
-        whole = isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
-        if not whole or value != int(value) or not least <= value <= most:
+        if not _number(value) or not least <= value <= most or value != int(value):
             raise Refused(f"{name} is {_short(value)}, expected a whole number from {least} to {most}.")
         return int(value)
 
@@ -95,7 +92,13 @@ class Clock:
         return self.seconds > self.deadline
 
 
+def _number(value: Any) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool)
+
+
 def _short(value: Any) -> str:
     """A value as a message may show it."""
+    if isinstance(value, int) and abs(value) >= 10**20:
+        return "a number of more than 20 digits"
     text = repr(value) if isinstance(value, str | int | float | bool | None) else type(value).__name__
     return text if len(text) <= 40 else f"{text[:40]}..."

@@ -83,21 +83,23 @@ def _check_port(host: str, port: int) -> None:
 def _launched(
     runs: Sequence[str], host: str, port: int, users: list[tuple[str, str]] | None, device: str, files: Path
 ) -> Any:
+    _check_port(host, port)  # what may fail comes first, before seconds of imports
     import torch
+
+    from seqgen_app.limits import Limits
+    from seqgen_app.shelf import Shelf
+
+    limits, shelf = Limits(), Shelf(runs, device)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.running))  # requests run beside one another
     from starlette.middleware import Middleware
 
     from seqgen_app import style
     from seqgen_app.guard import Guard, event_arity
-    from seqgen_app.limits import Limits
     from seqgen_app.page import page
-    from seqgen_app.shelf import Shelf
 
-    limits = Limits()
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.running))  # requests run beside one another
-    blocks = page(Shelf(runs, device), limits)
+    blocks = page(shelf, limits)
     hosts = LOCAL if host in LOCAL else None
     guard = Middleware(Guard, limits, hosts, files, event_arity(lambda: blocks.fns))
-    _check_port(host, port)
     blocks.launch(
         server_name=host,
         server_port=port,

@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import soxr
 
 from seqgen import audio
 from seqgen.audio import AudioError, Clip
@@ -12,7 +13,31 @@ from seqgen_app.shelf import Entry
 from seqgen_app.text import new_seed
 
 EVERY = 0.5
-"""Seconds between two pieces of sound; the first comes sooner."""
+"""Seconds between two pieces of sound."""
+
+
+LIVE = 48000
+"""Hz of what is heard while it is made: the encoder's blocks of 1,024 samples are short then."""
+LEAST = 0.08
+"""Seconds of sound before a stream is opened; a player that finds nothing in it waits for long."""
+
+
+class Live:
+    """A sound as it is heard while it is made, resampled without a seam between its pieces."""
+
+    def __init__(self, rate: int) -> None:
+        self.resampler = soxr.ResampleStream(rate, LIVE, 1, dtype="float32", quality="HQ")
+        self.waiting: list[np.ndarray] = []
+        self.seconds = 0.0
+
+    def hear(self, new: Clip, last: bool) -> tuple[int, np.ndarray] | None:
+        """The next piece for a player, 16 bits; None while there is too little, and where there is nothing new."""
+        self.seconds += new.seconds
+        self.waiting.append(self.resampler.resample_chunk(new.samples, last=last))
+        if self.seconds < LEAST and not last:
+            return None
+        samples, self.waiting = np.concatenate(self.waiting), []
+        return (LIVE, audio.pcm(samples)) if len(samples) else None
 
 
 class Spoken(NamedTuple):
@@ -74,7 +99,7 @@ def speak(entry: Entry, limits: Limits, wished: Wish) -> Iterator[Spoken]:
     """The clip as it grows, the prompt first."""
     clock, pieces = limits.clock(), _pieces(entry, wished)
     parts: list[np.ndarray] = []
-    sent, shown = 0, -EVERY / 2
+    sent, shown = 0, -0.6 * EVERY  # the first piece comes sooner
     for piece in pieces:
         parts.append(piece)
         if clock.over or clock.seconds - shown > EVERY:

@@ -74,7 +74,7 @@ def sound_tab(shelf: Shelf, limits: Limits) -> None:
     inputs = [model, seconds, temperature, seed, clip, *labels]
     outputs = [stream, whole, status, drawn, used]
     run = go.click(_speaker(shelf, limits, live), inputs, outputs, **controls.RAW, show_progress_on=[status])
-    stop.click(lambda: "Stopped.", None, status, cancels=[run], **controls.PLAIN)
+    controls.stops(stop, run, status)
     model.change(_turn(shelf, limits), model, [*labels, hint, drawer, seconds], preprocess=False, **controls.PLAIN)
 
 
@@ -86,15 +86,17 @@ def _speaker(shelf: Shelf, limits: Limits, live: bool) -> Any:
         entry = shelf.get(model, sounds=True)
         label = controls.said(entry, labels)
         wished = sound.wish(entry, limits, seconds, label, temperature, seed, api.uploaded(clip))
+        player = sound.Live(entry.rate) if live else None
         for spoken in sound.speak(entry, limits, wished):
-            piece = _heard(spoken.new) if live and len(spoken.new.samples) else None
+            heard = player.hear(spoken.new, spoken.done) if player else None
+            piece = gr.skip() if heard is None else heard  # skipping, unlike None, opens no empty stream
             if not spoken.done:
                 yield piece, gr.skip(), f"{_made(spoken)} …", gr.skip(), str(spoken.seed)
                 continue
             if not len(spoken.clip.samples):
                 raise Refused("The model ended the clip before its first sample; try another seed.")
             yield piece, _heard(spoken.clip), f"{_made(spoken)}. {spoken.note}", gr.skip(), str(spoken.seed)
-            yield None, gr.skip(), gr.skip(), _drawn(entry, limits, spoken.clip, wished), str(spoken.seed)
+            yield gr.skip(), gr.skip(), gr.skip(), _drawn(entry, limits, spoken.clip, wished), str(spoken.seed)
 
     return speak
 

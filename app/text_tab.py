@@ -62,7 +62,7 @@ def text_tab(shelf: Shelf, limits: Limits) -> None:
     run = go.click(
         _writer(shelf, limits), inputs, [page, table, status, used], **controls.RAW, show_progress_on=[status]
     )
-    stop.click(lambda: "Stopped.", None, status, cancels=[run], **controls.PLAIN)
+    controls.stops(stop, run, status)
     model.change(_turn(shelf), model, [*labels, count, length, page, table], preprocess=False, **controls.PLAIN)
     known = [list(example) for example in EXAMPLES if example[0] in shelf.names(sounds=False)]
     if known:
