@@ -71,14 +71,14 @@ def app(log: Path, runs: Sequence[Path] = (), arguments: Sequence[str] = (), **e
 
 
 def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 90
+    end = time.monotonic() + 240
     while time.monotonic() < end:
         assert process.poll() is None, log.read_text()
         with contextlib.suppress(httpx.TransportError):
             if httpx.get(url, timeout=30).status_code == 200:
                 return
         time.sleep(0.05)
-    raise AssertionError(f"no page within 90 s:\n{log.read_text()}")
+    raise AssertionError(f"no page within 240 s:\n{log.read_text()}")
 
 
 def vocoder(folder: Path) -> Path:
