@@ -4,6 +4,7 @@ import math
 from collections.abc import Iterable
 from html import escape
 
+from seqgen.seen import Seen
 from seqgen_app.score import ScoredText, Symbol
 
 HOT = 10.0
@@ -71,7 +72,7 @@ def clip_totals(bits: float, seconds: float, samples: int) -> str:
     )
 
 
-def names(texts: list[str], seen: frozenset[str] | None) -> str:
+def names(texts: list[str], seen: Seen | None) -> str:
     """Short texts as a table that tells which are new."""
     if not texts:
         return '<div class="names empty">The names appear here.</div>'
@@ -79,7 +80,7 @@ def names(texts: list[str], seen: frozenset[str] | None) -> str:
     return f'<div class="names">{rows}</div>'
 
 
-def _badge(text: str, seen: frozenset[str] | None) -> str:
+def _badge(text: str, seen: Seen | None) -> str:
     if seen is None:
         return '<span class="badge">not known</span>'
     kind, word = ("old", "in the training data") if text in seen else ("new", "new")

@@ -8,7 +8,7 @@ from seqgen import checkpoint
 from seqgen.card import card
 from seqgen.codecs.sound import Sound
 from seqgen.pipeline import Pipeline, load
-from seqgen.seen import seen
+from seqgen.seen import Seen, seen
 from seqgen_app.limits import Refused
 
 
@@ -18,7 +18,7 @@ class Entry(NamedTuple):
     name: str
     pipeline: Pipeline
     card: str
-    seen: frozenset[str] | None
+    seen: Seen | None
 
     @property
     def sounds(self) -> bool:

@@ -16,7 +16,7 @@ from seqgen.codecs.sound import Sound
 from seqgen.evaluate import held_out
 from seqgen.pipeline import Pipeline, load
 from seqgen.score import Total
-from seqgen.seen import TEXTS, seen
+from seqgen.seen import HASHES, seen
 
 COST = 0.005
 """Bits a symbol that 16 bits may cost on held-out data."""
@@ -52,7 +52,7 @@ def bundle(run: Path, name: str, recipe: str, folder: Path = checkpoint.BUNDLED)
     place = folder / name
     kept.pipeline.save_pretrained(place, kept.dtype)
     if (texts := seen(run, load(run))) is not None:
-        checkpoint.write_atomically(place / TEXTS, "\n".join(sorted(texts)).encode())
+        checkpoint.write_atomically(place / HASHES, bytes(texts))
     checkpoint.write_atomically(place / "card.md", card(name, place, load(place)).encode())
     size = sum(path.stat().st_size for path in place.iterdir())
     total = kept.totals["held out"]
