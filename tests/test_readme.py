@@ -33,6 +33,8 @@ NOT_HERE = {
 SHORTER = {
     "scripts/benchmark": ["--rounds=1", "--seconds=0"],
     "python -m seqgen_recipes.wikipedia.brackets": ["--texts=2", "--length=50", "--path=my.txt"],
+    "python -m seqgen_recipes.speech.recognise": ["--clips=10"],
+    "python -m seqgen_recipes.speech.vocoder": ["--clips=1", "--seconds=0.1"],
     "seqgen": [],
 }
 SHOWN_ONLY = ("text", "yaml")

@@ -624,7 +624,11 @@ def test_ctrl_c_leaves_no_file(
         return single(*arguments)
 
     monkeypatch.setattr(WaveNet, "_single", interrupted)
-    assert main(["sample", str(runs["plain"]), "--out", str(tmp_path / "clip.wav")]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
+    try:
+        assert main(["sample", str(runs["plain"]), "--out", str(tmp_path / "clip.wav")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "Traceback" not in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 
