@@ -60,7 +60,7 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """The pipeline in a run folder or a model folder.
+        """The pipeline in a run folder or a model folder, or the bundled one of that name.
 
         Raises CheckpointError: which file, and what is wrong; ValueError for a device that is not here.
         """
@@ -87,8 +87,11 @@ class Pipeline:
             lines = " ".join(str(error).split())
             raise CheckpointError(f"{folder / checkpoint.WEIGHTS} does not fit the model: {lines}") from None
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Write the checkpoint folder, whole or not at all."""
+    def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write the checkpoint folder, whole or not at all.
+
+        Weights that are float32 are stored as `dtype`; reading makes them float32 again.
+        """
         config = {
             "model": describe(self.model),
             "codec": describe(self.codec),
@@ -96,8 +99,10 @@ class Pipeline:
             "features": None if self.features is None else describe(self.features),
             "provenance": self.provenance,
         }
+        weights = self.model.state_dict().items()
+        stored = {name: one.to(dtype) if one.dtype == torch.float32 else one for name, one in weights}
         calibration = None if self.calibration is None else self.calibration.as_tensors()
-        checkpoint.write(Path(path), self.model.state_dict(), config, calibration)
+        checkpoint.write(Path(path), stored, config, calibration)
 
     def sample(
         self,
@@ -395,7 +400,7 @@ class Pipeline:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
-    """The pipeline in a run folder or a model folder: `seqgen.load("runs/names").score("Maria")`."""
+    """The pipeline in a run or model folder, or a bundled one: `seqgen.load("names").score("Maria")`."""
     return Pipeline.from_pretrained(path, device)
 
 
