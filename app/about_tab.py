@@ -6,8 +6,9 @@ from seqgen_app.shelf import Shelf
 
 ABOUT = """\
 Every model here writes a sequence one symbol after the other, each drawn from the probabilities that it gives to what
-may come next: letters for text, samples for sound. The same probabilities give a score to any text or clip that you
-hand in. Nothing leaves the machine that this app runs on, and what you hand in is deleted within two hours.
+may come next: letters for text, samples for sound, pixels for pictures. The same probabilities give a score to any
+text, clip or picture that you hand in. Nothing leaves the machine that this app runs on, and what you hand in is
+deleted within two hours.
 
 The card of a model says what it was trained on, under which licence, how, and how well it predicts what it has not
 seen.

@@ -4,12 +4,13 @@ from collections.abc import Iterator
 from typing import Any, TypedDict
 
 import gradio as gr
-from gradio.processing_utils import save_audio_to_cache
+import numpy as np
+from gradio.processing_utils import save_audio_to_cache, save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from seqgen import audio
+from seqgen import audio, grid
 from seqgen.audio import Clip
-from seqgen_app import score, sound, text
+from seqgen_app import image, score, sound, text
 from seqgen_app.asked import asked
 from seqgen_app.limits import Limits, Refused
 from seqgen_app.shelf import Shelf
@@ -36,8 +37,18 @@ class Sound(TypedDict):
     note: str
 
 
+class Pictures(TypedDict):
+    """What /sample_image gives; the pictures, PNG files, come with the last answer."""
+
+    pictures: list[Any]
+    rows: int
+    seed: int
+    done: bool
+    note: str
+
+
 def endpoints(shelf: Shelf, limits: Limits) -> None:
-    """Add /sample_text, /sample_audio, /score_text and /score_audio to the page that is being built."""
+    """Add /sample_text, /score_text and the like for audio and images to the page that is being built."""
 
     @asked
     def sample_text(
@@ -55,7 +66,7 @@ def endpoints(shelf: Shelf, limits: Limits) -> None:
         all of it. `label` is a class or name=class, such as F or sex=F; the same seed gives the same texts, and
         null draws one, which is told. `new` says of each text whether it is not in the training data, null where that
         is not known."""
-        entry = shelf.get(model, sounds=False)
+        entry = shelf.get(model, "text")
         wished = text.wish(entry, limits, prompt, length, n, label, temperature, top_k, top_p, seed)
         for written in text.write(entry, limits, wished):
             new = None if entry.seen is None else [one not in entry.seen for one in written.texts]
@@ -73,7 +84,7 @@ def endpoints(shelf: Shelf, limits: Limits) -> None:
         """Make a clip of at most so many seconds; null stands for a second, or for all of a vocoder's clip. `label` is
         such as digit=3, voice=en-us. `clip` is a sound to go on with, or for a vocoder the one to say again. Every
         answer tells how far it is; the last one holds the clip, a WAV file."""
-        entry = shelf.get(model, sounds=True)
+        entry = shelf.get(model, "sound")
         wished = sound.wish(entry, limits, seconds, label, temperature, seed, uploaded(clip))
         for spoken in sound.speak(entry, limits, wished):
             yield Sound(
@@ -86,33 +97,71 @@ def endpoints(shelf: Shelf, limits: Limits) -> None:
             )
 
     @asked
+    def sample_image(
+        model: str,
+        n: int = 1,
+        label: str = "",
+        temperature: float = 1.0,
+        seed: int | None = None,
+        picture: gr.FileData | None = None,
+        kept: float = 0.5,
+        invert: bool = False,
+    ) -> Iterator[Pictures]:
+        """Draw pictures. `label` is a class, such as 3. `picture` is one to complete: it is scaled to the model's size,
+        black and white are exchanged with `invert`, and the share `kept` of its rows stays, from the top. Every answer
+        tells how many rows are drawn; the last one holds the pictures, PNG files."""
+        entry = shelf.get(model, "image")
+        wished = image.wish(entry, limits, n, label, temperature, seed, uploaded(picture), kept, invert)
+        for drawn in image.draw(entry, limits, wished):
+            yield Pictures(
+                pictures=[_picture(one) for one in drawn.pictures] if drawn.done else [],
+                rows=len(drawn.pictures[0]),
+                seed=drawn.seed,
+                done=drawn.done,
+                note=drawn.note,
+            )
+
+    @asked
     def score_text(model: str, text: str, label: str = "") -> dict[str, Any]:
-        """How likely a text is: totals in nats and bits, and for each symbol its bits of surprise, its rank among the
-        model's guesses and the bits that were to be expected."""
-        entry = shelf.get(model, sounds=False)
+        """How likely a text is: totals in nats and bits, the rank p-value among texts that the model was not trained
+        on (null where it has none), and for each symbol its bits of surprise, its rank among the model's guesses and
+        the bits that were to be expected."""
+        entry = shelf.get(model, "text")
         scored = score.score_text(entry, limits, text, label)
         symbols = [symbol._asdict() for symbol in scored.symbols]
-        return {**scored.total.as_dict(), "end_counted": scored.end_counted, "per_symbol": symbols}
+        numbers = {**scored.total.as_dict(), "p_value": scored.p_value}
+        return {**numbers, "end_counted": scored.end_counted, "per_symbol": symbols}
 
     @asked
     def score_audio(model: str, clip: gr.FileData, label: str = "") -> dict[str, Any]:
-        """How likely a clip is: totals in nats and bits, and the bits of surprise of every sample at the model's
-        rate."""
-        entry = shelf.get(model, sounds=True)
+        """How likely a clip is: totals in nats and bits, the rank p-value among clips that the model was not trained
+        on (null where it has none), and the bits of surprise of every sample at the model's rate."""
+        entry = shelf.get(model, "sound")
         scored = score.score_clip(entry, limits, uploaded(clip), label)
-        return {**scored.total.as_dict(), "rate": entry.rate, "bits": [round(bits, 4) for bits in scored.bits.tolist()]}
+        numbers = {**scored.total.as_dict(), "p_value": scored.p_value, "rate": entry.rate}
+        return {**numbers, "bits": [round(bits, 4) for bits in scored.bits.tolist()]}
 
-    for function in (sample_text, sample_audio, score_text, score_audio):
+    @asked
+    def score_image(model: str, picture: gr.FileData, label: str = "", invert: bool = False) -> dict[str, Any]:
+        """How likely a picture is, scaled to the model's size: totals in nats and bits, the rank p-value among pictures
+        that the model was not trained on (null where it has none), and the bits of surprise of every pixel, row by
+        row."""
+        entry = shelf.get(model, "image")
+        scored = score.score_image(entry, limits, uploaded(picture), label, invert)
+        rows = [[round(bits, 4) for bits in row] for row in scored.bits.tolist()]
+        return {**scored.total.as_dict(), "p_value": scored.p_value, "bits": rows}
+
+    for function in (sample_text, sample_audio, sample_image, score_text, score_audio, score_image):
         gr.events.api(function, api_name=function.__name__, concurrency_id="work")
 
 
-def uploaded(clip: Any) -> str | None:
+def uploaded(handed: Any) -> str | None:
     """The path of an uploaded file, which Gradio has checked to lie among the uploads."""
-    if clip is None:
+    if handed is None:
         return None
-    path = clip.get("path") if isinstance(clip, dict) else None
-    if not isinstance(path, str) or (clip.get("meta") or {}).get("_type") != "gradio.FileData":
-        raise Refused("The clip is none: expected an uploaded file.")
+    path = handed.get("path") if isinstance(handed, dict) else None
+    if not isinstance(path, str) or (handed.get("meta") or {}).get("_type") != "gradio.FileData":
+        raise Refused("What was handed in is none: expected an uploaded file.")
     return path
 
 
@@ -127,3 +176,8 @@ def wav(clip: Clip) -> str:
 
 def _file(clip: Clip) -> dict[str, Any]:
     return {"path": wav(clip), "orig_name": "clip.wav", "meta": {"_type": "gradio.FileData"}}
+
+
+def _picture(pixels: np.ndarray) -> dict[str, Any]:
+    path = save_bytes_to_cache(grid.png(pixels), "picture.png", get_upload_folder())
+    return {"path": path, "orig_name": "picture.png", "meta": {"_type": "gradio.FileData"}}

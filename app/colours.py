@@ -5,7 +5,7 @@ from collections.abc import Iterable
 from html import escape
 
 from seqgen.seen import Seen
-from seqgen_app.score import ScoredText, Symbol
+from seqgen_app.score import ScoredClip, ScoredImage, ScoredText, Symbol
 
 HOT = 10.0
 """Bits at which the colour is full; a coin that falls heads ten times in a row."""
@@ -42,33 +42,55 @@ def _numbers(symbol: Symbol) -> Iterable[str]:
 def totals(scored: ScoredText) -> str:
     """The numbers of the whole text."""
     total, end = scored.total, ", end counted" if scored.end_counted else ""
-    return _cells(
-        {
-            "bits in all": f"{total.bits:,.1f}",
-            "bits a symbol": f"{total.bits_per_symbol:.3f}",
-            f"bits a {total.unit}": f"{total.bits_per_unit:.3f}" if math.isfinite(total.bits_per_unit) else "–",
-            "perplexity": f"{total.perplexity:,.2f}",
-            f"symbols{end}": f"{total.symbols:,.0f}",
-        }
-    )
+    numbers = {
+        "bits in all": f"{total.bits:,.1f}",
+        "bits a symbol": f"{total.bits_per_symbol:.3f}",
+        f"bits a {total.unit}": f"{total.bits_per_unit:.3f}" if math.isfinite(total.bits_per_unit) else "–",
+        "perplexity": f"{total.perplexity:,.2f}",
+        f"symbols{end}": f"{total.symbols:,.0f}",
+    }
+    return _cells(numbers, scored.p_value, "texts")
 
 
-def _cells(numbers: dict[str, str]) -> str:
+def clip_totals(scored: ScoredClip) -> str:
+    """The numbers of a clip."""
+    bits, seconds = scored.total.bits, scored.clip.seconds
+    numbers = {
+        "bits in all": f"{bits:,.0f}",
+        "bits a sample": f"{bits / len(scored.bits):.3f}",
+        "bits a second": f"{bits / seconds:,.0f}",
+        "seconds": f"{seconds:.2f}",
+    }
+    return _cells(numbers, scored.p_value, "clips")
+
+
+def image_totals(scored: ScoredImage) -> str:
+    """The numbers of a picture."""
+    height, width = scored.bits.shape
+    numbers = {
+        "bits in all": f"{scored.total.bits:,.1f}",
+        "bits a pixel": f"{scored.total.bits / scored.bits.size:.3f}",
+        "nats in all": f"{scored.total.nats:,.1f}",
+        "pixels": f"{height} × {width}",
+    }
+    return _cells(numbers, scored.p_value, "pictures")
+
+
+def _cells(numbers: dict[str, str], p_value: float | None, things: str) -> str:
+    if p_value is not None:
+        numbers = {**numbers, "p-value": f"{p_value:.3f}"}
     cells = "".join(
         f"<div><b>{escape(value)}</b><small>{escape(name)}</small></div>" for name, value in numbers.items()
     )
-    return f'<div class="numbers">{cells}</div>'
+    return f'<div class="numbers">{cells}</div>{"" if p_value is None else _rank(p_value, things)}'
 
 
-def clip_totals(bits: float, seconds: float, samples: int) -> str:
-    """The numbers of a clip."""
-    return _cells(
-        {
-            "bits in all": f"{bits:,.0f}",
-            "bits a sample": f"{bits / samples:.3f}",
-            "bits a second": f"{bits / seconds:,.0f}",
-            "seconds": f"{seconds:.2f}",
-        }
+def _rank(p_value: float, things: str) -> str:
+    """What the p-value means, in a sentence."""
+    count = "fewer than 1" if p_value < 0.01 else f"{100 * p_value:.0f}"
+    return (
+        f'<p class="rank">Of 100 {things} of like length that the model was not trained on, {count} would surprise it '
+        "as much as this or more: the nearer to 0, the stranger.</p>"
     )
 
 

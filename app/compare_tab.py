@@ -19,8 +19,8 @@ def compare_tab(shelf: Shelf, limits: Limits) -> None:
     gr.Markdown("The same beginning and the same seed, at several temperatures, side by side.")
     with gr.Row():
         with gr.Column(min_width=300):
-            model = controls.model_picker(shelf.names(sounds=False), "Who writes.")
-            labels = controls.label_pickers(controls.first(shelf, sounds=False))
+            model = controls.model_picker(shelf.names("text"), "Who writes.")
+            labels = controls.label_pickers(controls.first(shelf, "text"))
             prompt = gr.Textbox(label="Beginning", max_length=limits.prompt, max_lines=6)
         with gr.Column(min_width=300):
             chosen = gr.CheckboxGroup(
@@ -45,13 +45,13 @@ def compare_tab(shelf: Shelf, limits: Limits) -> None:
     inputs, outputs = [model, prompt, chosen, seed, *labels], [*columns, status, used]
     run = go.click(_comparer(shelf, limits), inputs, outputs, **controls.RAW, show_progress_on=[status])
     controls.stops(stop, run, status)
-    model.change(_turn(shelf), model, labels, preprocess=False, **controls.PLAIN)
+    model.change(controls.turn(shelf, "text"), model, labels, preprocess=False, **controls.PLAIN)
 
 
 def _comparer(shelf: Shelf, limits: Limits) -> Any:
     @asked
     def compare(model: Any, prompt: Any, chosen: Any, seed: Any, *labels: Any) -> Iterator[list[Any]]:
-        entry, temperatures = shelf.get(model, sounds=False), _temperatures(chosen, limits)
+        entry, temperatures = shelf.get(model, "text"), _temperatures(chosen, limits)
         number, label = text.new_seed(limits.seed(seed)), controls.said(entry, labels)
         sizes: dict[str, Any] = {"length": 100, "n": 8} if entry.short else {"length": 300, "n": 1}
         wishes = [
@@ -90,11 +90,3 @@ def _together(entry: Entry, limits: Limits, wishes: list[text.Wish]) -> Iterator
                 continue
             texts[place] = "\n".join(written.texts)
             yield list(texts)
-
-
-def _turn(shelf: Shelf) -> Any:
-    @asked
-    def turn(model: Any) -> list[Any]:
-        return controls.label_updates(shelf.get(model, sounds=False))
-
-    return turn

@@ -5,8 +5,10 @@ from typing import Any
 
 import gradio as gr
 
+from seqgen_app.asked import asked
+from seqgen_app.examples import digits
 from seqgen_app.limits import Limits
-from seqgen_app.shelf import Entry, Shelf
+from seqgen_app.shelf import Entry, Kind, Shelf
 
 LABELS = 3
 """The most labels of a model that have a control each."""
@@ -34,7 +36,7 @@ def label_choices(entry: Entry) -> list[dict[str, Any]]:
         {
             "label": name.capitalize(),
             "choices": [("any", ""), *((one, one) for one in classes)],
-            "value": classes[0] if entry.sounds and classes else "",  # a sound that is nothing in particular is odd
+            "value": classes[0] if entry.kind == "sound" and classes else "",  # one of nothing in particular is odd
         }
         for name, classes in labels
     ]
@@ -52,13 +54,32 @@ def said(entry: Entry, values: Sequence[Any]) -> dict[str, Any]:
     return {name: value for name, value in zip(entry.pipeline.labels, values, strict=False) if value}
 
 
-def temperature(limits: Limits) -> gr.Slider:
+def temperature(limits: Limits, value: float = 0.8) -> gr.Slider:
     """How bold the model is."""
     return gr.Slider(
-        *(0, limits.temperature, 0.8),
+        *(0, limits.temperature, value),
         step=0.05,
         label="Temperature",
         info="Low plays safe, 1 is the model as it is, high takes risks.",
+    )
+
+
+def picture(label: str, name: str) -> gr.Image:
+    """Where a picture is handed in; it goes to the model as the file that it is."""
+    return gr.Image(sources=["upload", "clipboard"], type="filepath", label=label, height=220, buttons=[], elem_id=name)
+
+
+def invert() -> gr.Checkbox:
+    """Whether a picture is dark on light where the model's are light on dark."""
+    return gr.Checkbox(
+        False, label="Exchange black and white", info="For dark strokes on light paper; the model's are the other way."
+    )
+
+
+def picture_examples(target: gr.Image, name: str) -> None:
+    """Pictures to click."""
+    gr.Examples(
+        [[path] for path in digits()], [target], label="Try one of these", api_visibility="private", elem_id=name
     )
 
 
@@ -91,6 +112,16 @@ def stops(button: gr.Button, run: Any, status: gr.Markdown) -> None:
     button.click(None, cancels=[run], queue=False).then(lambda: "Stopped.", None, status, **PLAIN)
 
 
-def first(shelf: Shelf, sounds: bool | None = None) -> Entry:
+def turn(shelf: Shelf, kind: Kind) -> Any:
+    """What the controls of labels become once another model is chosen."""
+
+    @asked
+    def turned(model: Any) -> list[Any]:
+        return label_updates(shelf.get(model, kind))
+
+    return turned
+
+
+def first(shelf: Shelf, kind: Kind) -> Entry:
     """The model that is chosen when the page opens."""
-    return shelf.entries[shelf.names(sounds)[0]]
+    return shelf.entries[shelf.names(kind)[0]]

@@ -18,6 +18,8 @@ class Limits:
     prompt: int = 2000  # characters
     scored: int = 5000  # characters
     samples: int = 50
+    pictures: int = 25  # that are drawn at once
+    pixels: int = 16_000_000  # of a picture that is handed in
     temperatures: int = 4  # side by side
     temperature: float = 3.0
     top_k: int = 1000
@@ -43,6 +45,12 @@ class Limits:
         if not _number(value) or not least <= value <= most or value != int(value):
             raise Refused(f"{name} is {_short(value)}, expected a whole number from {least} to {most}.")
         return int(value)
+
+    def yes(self, name: str, value: Any) -> bool:
+        """A yes or a no."""
+        if not isinstance(value, bool):
+            raise Refused(f"{name} is {_short(value)}, expected true or false.")
+        return value
 
     def text(self, name: str, value: Any, most: int) -> str:
         """A text of at most so many characters; nothing is the empty one."""

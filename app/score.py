@@ -1,5 +1,6 @@
 """Scores of texts and clips, as plain numbers."""
 
+import dataclasses
 import math
 from typing import Any, NamedTuple
 
@@ -7,7 +8,7 @@ import numpy as np
 
 from seqgen.audio import Clip
 from seqgen.score import Scores, Total
-from seqgen_app import sound
+from seqgen_app import image, sound
 from seqgen_app.limits import Clock, Limits, Refused
 from seqgen_app.shelf import Entry
 
@@ -22,19 +23,30 @@ class Symbol(NamedTuple):
 
 
 class ScoredText(NamedTuple):
-    """A text's total and its symbols."""
+    """A text's total, its symbols, and the rank p-value of the whole where the model has held-out scores."""
 
     total: Total
     symbols: list[Symbol]
     end_counted: bool
+    p_value: float | None
 
 
 class ScoredClip(NamedTuple):
-    """A clip as the model hears it, its total, and the surprise of every sample in bits."""
+    """A clip as the model hears it, its total, the surprise of every sample in bits, and the rank p-value."""
 
     total: Total
     clip: Clip
     bits: np.ndarray
+    p_value: float | None
+
+
+class ScoredImage(NamedTuple):
+    """A picture as the model sees it, its total, the surprise (H, W) of every pixel in bits, and the rank p-value."""
+
+    total: Total
+    picture: np.ndarray
+    bits: np.ndarray
+    p_value: float | None
 
 
 def score_text(entry: Entry, limits: Limits, text: Any, label: Any = None) -> ScoredText:
@@ -42,10 +54,11 @@ def score_text(entry: Entry, limits: Limits, text: Any, label: Any = None) -> Sc
     text = limits.text("The text", text, limits.scored)
     if not text:
         raise Refused("There is nothing to score: paste a text.")
-    parts = _within(limits.clock(), entry.pipeline.score_pieces([text], label=entry.label(label)))
+    said = entry.label(label)
+    parts = _within(limits.clock(), entry.pipeline.score_pieces([text], label=said))
     symbols = [symbol for part in parts for symbol in _symbols(part)]
     total = sum((part.total for part in parts), Total(unit=entry.pipeline.codec.unit))
-    return ScoredText(total, symbols, parts[-1].end_counted)
+    return ScoredText(total, symbols, parts[-1].end_counted, entry.p_value(total, said))
 
 
 def score_clip(entry: Entry, limits: Limits, clip: Any, label: Any = None) -> ScoredClip:
@@ -57,11 +70,26 @@ def score_clip(entry: Entry, limits: Limits, clip: Any, label: Any = None) -> Sc
 
 
 def score_heard(entry: Entry, limits: Limits, heard: Clip, label: dict[str, str], condition: Clip | None) -> ScoredClip:
-    """The score of a clip at the model's rate that holds a sample or more."""
-    pieces = entry.pipeline.score_pieces([heard], label=label, condition=condition, end=False)
+    """The score of a clip at the model's rate that holds a sample or more.
+
+    The clip may go on, so its end, where the model has one, counts in the p-value alone, as it does in held-out clips.
+    """
+    pieces = entry.pipeline.score_pieces([heard], label=label, condition=condition)
     parts = _within(limits.clock(), pieces)
-    bits = np.concatenate([-part.log_probs.numpy() / math.log(2) for part in parts])
-    return ScoredClip(sum((part.total for part in parts), Total(unit=entry.pipeline.codec.unit)), heard, bits)
+    whole = sum((part.total for part in parts), Total(unit=entry.pipeline.codec.unit))
+    bits = np.concatenate([-part.log_probs.numpy() / math.log(2) for part in parts])[: len(heard.samples)]
+    total = dataclasses.replace(whole, nats=float(bits.sum()) * math.log(2), symbols=len(bits))
+    return ScoredClip(total, heard, bits, entry.p_value(whole, label))
+
+
+def score_image(entry: Entry, limits: Limits, picture: Any, label: Any = None, invert: Any = False) -> ScoredImage:
+    """Raises Refused."""
+    if picture is None:
+        raise Refused("There is nothing to score: hand in a picture.")
+    seen, said = image.read(picture, entry.pixels, limits, invert), entry.label(label)
+    scores = entry.pipeline.score(seen, label=said)
+    bits = (-scores.log_probs / math.log(2)).reshape(*seen.shape[:2], -1).sum(2).numpy()
+    return ScoredImage(scores.total, seen, bits, entry.p_value(scores.total, said))
 
 
 def _within(clock: Clock, pieces: Any) -> list[Scores]:

@@ -4,7 +4,7 @@ from typing import Any
 
 import gradio as gr
 
-from seqgen_app import api, colours, controls, score
+from seqgen_app import api, colours, controls, heat, score
 from seqgen_app.asked import asked
 from seqgen_app.limits import Limits
 from seqgen_app.pictures import picture
@@ -16,26 +16,29 @@ EXAMPLES = [
     ("shakespeare", "To be, or not to be: that is the question.", "To be, or not to be: that is the algorithm."),
 ]
 MEANING = (
-    "Surprise is counted in bits: 1 bit is a coin toss, 10 bits one chance in 1,024. The fewer bits a text costs, the "
-    "likelier the model finds it."
+    "Surprise is counted in bits: 1 bit is a coin toss, 10 bits one chance in 1,024. The fewer bits something "
+    "costs, the likelier the model finds it."
 )
 
 
 def score_tab(shelf: Shelf, limits: Limits) -> None:
-    """Build it, with a part for text and one for sound, as far as there are models."""
+    """Build it, with a part for each kind of data that there are models of."""
     gr.Markdown(MEANING)
     with gr.Tabs():
-        if shelf.names(sounds=False):
+        if shelf.names("text"):
             with gr.Tab("Text"):
                 _text(shelf, limits)
-        if shelf.names(sounds=True):
+        if shelf.names("sound"):
             with gr.Tab("Sound"):
                 _sound(shelf, limits)
+        if shelf.names("image"):
+            with gr.Tab("Image"):
+                _image(shelf, limits)
 
 
 def _text(shelf: Shelf, limits: Limits) -> None:
-    model = controls.model_picker(shelf.names(sounds=False), "Who judges.")
-    labels = controls.label_pickers(controls.first(shelf, sounds=False))
+    model = controls.model_picker(shelf.names("text"), "Who judges.")
+    labels = controls.label_pickers(controls.first(shelf, "text"))
     with gr.Row():
         texts = [_box("Text", "Maria", limits), _box("Another text, to compare", "", limits)]
     go = gr.Button("Score", variant="primary")
@@ -53,8 +56,8 @@ def _text(shelf: Shelf, limits: Limits) -> None:
         **controls.RAW,
         show_progress_on=[verdict],
     )
-    model.change(_turn(shelf, False), model, labels, preprocess=False, **controls.PLAIN)
-    known = [list(example) for example in EXAMPLES if example[0] in shelf.names(sounds=False)]
+    model.change(controls.turn(shelf, "text"), model, labels, preprocess=False, **controls.PLAIN)
+    known = [list(example) for example in EXAMPLES if example[0] in shelf.names("text")]
     if known:
         gr.Examples(known, [model, *texts], label="Try one of these", api_visibility="private")
 
@@ -66,7 +69,7 @@ def _box(label: str, value: str, limits: Limits) -> gr.Textbox:
 def _text_scorer(shelf: Shelf, limits: Limits) -> Any:
     @asked
     def score_texts(model: Any, one: Any, other: Any, *labels: Any) -> list[str]:
-        entry = shelf.get(model, sounds=False)
+        entry = shelf.get(model, "text")
         label = controls.said(entry, labels)
         found = [score.score_text(entry, limits, text, label) for text in ([one, other] if other else [one])]
         shown = [part for scored in found for part in (colours.totals(scored), colours.coloured(scored))]
@@ -88,8 +91,8 @@ def _verdict(bits: list[float]) -> str:
 
 
 def _sound(shelf: Shelf, limits: Limits) -> None:
-    model = controls.model_picker(shelf.names(sounds=True), "Who judges.")
-    labels = controls.label_pickers(controls.first(shelf, sounds=True))
+    model = controls.model_picker(shelf.names("sound"), "Who judges.")
+    labels = controls.label_pickers(controls.first(shelf, "sound"))
     clip = gr.Audio(
         sources=["upload", "microphone"], type="filepath", label="Clip", editable=False, elem_id="scored-clip"
     )
@@ -104,23 +107,41 @@ def _sound(shelf: Shelf, limits: Limits) -> None:
     )
     run = _clip_scorer(shelf, limits)
     go.click(run, [model, clip, *labels], [numbers, drawn], **controls.RAW, show_progress_on=[numbers])
-    model.change(_turn(shelf, True), model, labels, preprocess=False, **controls.PLAIN)
+    model.change(controls.turn(shelf, "sound"), model, labels, preprocess=False, **controls.PLAIN)
 
 
 def _clip_scorer(shelf: Shelf, limits: Limits) -> Any:
     @asked
     def score_clips(model: Any, clip: Any, *labels: Any) -> tuple[str, Any]:
-        entry = shelf.get(model, sounds=True)
+        entry = shelf.get(model, "sound")
         scored = score.score_clip(entry, limits, api.uploaded(clip), controls.said(entry, labels))
-        total = colours.clip_totals(scored.total.bits, scored.clip.seconds, len(scored.bits))
-        return total, picture(scored.clip, scored.bits)
+        return colours.clip_totals(scored), picture(scored.clip, scored.bits)
 
     return score_clips
 
 
-def _turn(shelf: Shelf, sounds: bool) -> Any:
-    @asked
-    def turn(model: Any) -> list[Any]:
-        return controls.label_updates(shelf.get(model, sounds=sounds))
+def _image(shelf: Shelf, limits: Limits) -> None:
+    with gr.Row():
+        with gr.Column(scale=2, min_width=300):
+            model = controls.model_picker(shelf.names("image"), "Who judges.")
+            labels = controls.label_pickers(controls.first(shelf, "image"))
+            handed = controls.picture("Picture", "scored-picture")
+            invert = controls.invert()
+            controls.picture_examples(handed, "scored-examples")
+            go = gr.Button("Score", variant="primary", elem_id="score-picture")
+        with gr.Column(scale=3, min_width=300):
+            shown = gr.HTML(elem_id="heat")
+            numbers = gr.HTML(elem_id="picture-numbers")
+    run = _image_scorer(shelf, limits)
+    go.click(run, [model, handed, invert, *labels], [shown, numbers], **controls.RAW, show_progress_on=[shown])
+    model.change(controls.turn(shelf, "image"), model, labels, preprocess=False, **controls.PLAIN)
 
-    return turn
+
+def _image_scorer(shelf: Shelf, limits: Limits) -> Any:
+    @asked
+    def score_pictures(model: Any, handed: Any, invert: Any, *labels: Any) -> tuple[str, str]:
+        entry = shelf.get(model, "image")
+        scored = score.score_image(entry, limits, api.uploaded(handed), controls.said(entry, labels), invert)
+        return heat.surprise(scored.picture, scored.bits), colours.image_totals(scored)
+
+    return score_pictures

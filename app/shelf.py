@@ -2,14 +2,26 @@
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 from seqgen import checkpoint
 from seqgen.card import card
+from seqgen.codecs import Pixels
 from seqgen.codecs.sound import Sound
 from seqgen.pipeline import Pipeline, load
+from seqgen.score import Total
 from seqgen.seen import Seen, seen
 from seqgen_app.limits import Refused
+
+Kind = Literal["text", "sound", "image", "table"]
+"""What a model writes. One of tables has a card and nothing else here."""
+SAID: dict[Kind | None, str] = {
+    None: "",
+    "text": " of text",
+    "sound": " of sound",
+    "image": " of pictures",
+    "table": " of tables",
+}
 
 
 class Entry(NamedTuple):
@@ -21,14 +33,17 @@ class Entry(NamedTuple):
     seen: Seen | None
 
     @property
-    def sounds(self) -> bool:
-        """Whether it is a model of sound; else of text."""
-        return isinstance(self.pipeline.codec, Sound)
+    def kind(self) -> Kind:
+        """What it writes."""
+        codec = self.pipeline.codec
+        if isinstance(codec, Sound):
+            return "sound"
+        return "image" if isinstance(codec, Pixels) else "text" if codec.length is None else "table"
 
     @property
     def short(self) -> bool:
         """Whether it writes many short texts, each with an end, such as names."""
-        return not self.sounds and self.pipeline.codec.end is not None
+        return self.kind == "text" and self.pipeline.codec.end is not None
 
     @property
     def vocoder(self) -> bool:
@@ -39,8 +54,19 @@ class Entry(NamedTuple):
     def rate(self) -> int:
         """Samples a second, of a model of sound."""
         codec = self.pipeline.codec
-        assert isinstance(codec, Sound)  # whoever asks has asked `sounds`
+        assert isinstance(codec, Sound)  # whoever asks has asked `kind`
         return codec.rate
+
+    @property
+    def pixels(self) -> Pixels:
+        """The size and the levels, of a model of pictures."""
+        codec = self.pipeline.codec
+        assert isinstance(codec, Pixels)  # whoever asks has asked `kind`
+        return codec
+
+    def p_value(self, total: Total, label: dict[str, str]) -> float | None:
+        """The share of held-out items of like length that are as surprising or more so; None where there are none."""
+        return None if self.pipeline.calibration is None else self.pipeline.p_value(total, bool(label))
 
     def label(self, said: Any) -> dict[str, str]:
         """Labels from "F", "digit=3, voice=en-us" or an object of names and classes. Raises Refused."""
@@ -74,16 +100,15 @@ class Shelf:
             raise checkpoint.CheckpointError("no models: none are bundled, expected seqgen app RUN ...")
         self.entries = entries
 
-    def names(self, sounds: bool | None = None) -> list[str]:
-        """Of all entries, or of those of sound or of text."""
-        return [name for name, entry in self.entries.items() if sounds is None or entry.sounds is sounds]
+    def names(self, kind: Kind | None = None) -> list[str]:
+        """Of all entries, or of those of a kind."""
+        return [name for name, entry in self.entries.items() if kind is None or entry.kind == kind]
 
-    def get(self, name: Any, sounds: bool | None = None) -> Entry:
-        """The entry of that name. Raises Refused for any other name, and for a model of the other kind."""
-        names = self.names(sounds)
+    def get(self, name: Any, kind: Kind | None = None) -> Entry:
+        """The entry of that name. Raises Refused for any other name, and for a model of another kind."""
+        names = self.names(kind)
         if not isinstance(name, str) or name not in names:
-            kind = {None: "", True: " of sound", False: " of text"}[sounds]
-            raise Refused(f"There is no model{kind} {str(name)[:40]!r}; there are: {', '.join(names) or 'none'}.")
+            raise Refused(f"There is no model{SAID[kind]} {str(name)[:40]!r}; there are: {', '.join(names) or 'none'}.")
         return self.entries[name]
 
 

@@ -26,10 +26,10 @@ HINTS = {
 
 def sound_tab(shelf: Shelf, limits: Limits) -> None:
     """Build it."""
-    entry, live = controls.first(shelf, sounds=True), shutil.which("ffmpeg") is not None
+    entry, live = controls.first(shelf, "sound"), shutil.which("ffmpeg") is not None
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            model = controls.model_picker(shelf.names(sounds=True), "Who speaks.")
+            model = controls.model_picker(shelf.names("sound"), "Who speaks.")
             labels = controls.label_pickers(entry)
             seconds = gr.Slider(
                 0.1,
@@ -83,7 +83,7 @@ def _speaker(shelf: Shelf, limits: Limits, live: bool) -> Any:
     def speak(
         model: Any, seconds: Any, temperature: Any, seed: Any, clip: Any, *labels: Any
     ) -> Iterator[tuple[Any, ...]]:
-        entry = shelf.get(model, sounds=True)
+        entry = shelf.get(model, "sound")
         label = controls.said(entry, labels)
         wished = sound.wish(entry, limits, seconds, label, temperature, seed, api.uploaded(clip))
         player = sound.Live(entry.rate) if live else None
@@ -117,7 +117,7 @@ def _drawn(entry: Entry, limits: Limits, clip: Clip, wished: sound.Wish) -> Any:
 def _turn(shelf: Shelf, limits: Limits) -> Any:
     @asked
     def turn(model: Any) -> list[Any]:
-        entry = shelf.get(model, sounds=True)
+        entry = shelf.get(model, "sound")
         seconds = gr.update(value=limits.seconds if entry.vocoder else min(1.0, limits.seconds))
         return [*controls.label_updates(entry), HINTS[entry.vocoder], gr.update(open=entry.vocoder), seconds]
 

@@ -2,6 +2,8 @@
 
 import gradio as gr
 
+from seqgen_app.heat import ramp
+
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 
@@ -50,9 +52,21 @@ CSS = """
   color: var(--body-text-color-subdued); }
 .badge.new { background: #16a34a; border-color: #16a34a; color: #fff; }
 
+.rank { margin: 0.25rem 0 0.75rem; font-size: 0.9em; color: var(--body-text-color-subdued); }
+.canvas { display: flex; justify-content: center; }
+.canvas img, .pair img { width: 100%; max-width: 32rem; image-rendering: pixelated; border-radius: var(--radius-md);
+  border: 1px solid var(--border-color-primary); }
+.canvas.empty { padding: 6rem 1rem; color: var(--body-text-color-subdued); border-radius: var(--radius-lg);
+  border: 1px dashed var(--border-color-primary); }
+#begun img, #scored-picture img { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
+.pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); }
+.pair figure { margin: 0; }
+.pair figcaption { font-size: 0.85em; color: var(--body-text-color-subdued); }
+.legend i.ramp { background: RAMP; }
+
 .card table, .card th, .card td { border-color: var(--border-color-primary) !important; }
 .card th, .card td { font-size: 0.88em; padding: 0.3em 0.5em !important; word-break: normal; overflow-wrap: normal; }
 #no-ffmpeg { font-size: 0.9em; color: var(--body-text-color-subdued); }
 .card code { overflow-wrap: anywhere; white-space: pre-wrap; }
 .drawn img { object-fit: contain; }
-"""
+""".replace("RAMP", ramp())

@@ -20,10 +20,10 @@ EXAMPLES = [
 
 def text_tab(shelf: Shelf, limits: Limits) -> None:
     """Build it. The page shows a table for models of short texts, else a text that grows."""
-    entry = controls.first(shelf, sounds=False)
+    entry = controls.first(shelf, "text")
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
-            model = controls.model_picker(shelf.names(sounds=False), "Who writes.")
+            model = controls.model_picker(shelf.names("text"), "Who writes.")
             labels = controls.label_pickers(entry)
             prompt = gr.Textbox(
                 label="Beginning",
@@ -64,7 +64,7 @@ def text_tab(shelf: Shelf, limits: Limits) -> None:
     )
     controls.stops(stop, run, status)
     model.change(_turn(shelf), model, [*labels, count, length, page, table], preprocess=False, **controls.PLAIN)
-    known = [list(example) for example in EXAMPLES if example[0] in shelf.names(sounds=False)]
+    known = [list(example) for example in EXAMPLES if example[0] in shelf.names("text")]
     if known:
         gr.Examples(known, [model, prompt, temperature], label="Try one of these", api_visibility="private")
 
@@ -73,7 +73,7 @@ def _writer(shelf: Shelf, limits: Limits) -> Any:
     @asked
     def write(model: Any, prompt: Any, length: Any, count: Any, *rest: Any) -> Iterator[tuple[Any, ...]]:
         temperature, top_k, top_p, seed, *labels = rest
-        entry = shelf.get(model, sounds=False)
+        entry = shelf.get(model, "text")
         length, n = (100, count) if entry.short else (length, 1)
         label = controls.said(entry, labels)
         wished = text.wish(entry, limits, prompt, length, n, label, temperature, top_k, top_p, seed)
@@ -103,7 +103,7 @@ def _status(entry: Entry, written: text.Written) -> str:
 def _turn(shelf: Shelf) -> Any:
     @asked
     def turn(model: Any) -> list[Any]:
-        entry = shelf.get(model, sounds=False)
+        entry = shelf.get(model, "text")
         short, long = gr.update(visible=entry.short), gr.update(visible=not entry.short)
         return [*controls.label_updates(entry), short, long, long, short]
 

@@ -1,6 +1,7 @@
 """A trained model with its codec: what users load to sample and score."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -138,29 +139,44 @@ class Pipeline:
 
     def stream(
         self,
+        n: int | None = None,
         *,
         prompt: Any = None,
         length: int | None = None,
-        label: Label = None,
+        label: Label | list[Label] = None,
         condition: Any = None,
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
     ) -> Iterator[Any]:
-        """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s."""
+        """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s.
+
+        With n, of items that all have as many symbols, such as images: n pieces at a time, one of each. Where a model
+        draws the symbols in another order than an item's own, all pieces come once everything is drawn.
+        """
+        if n is not None and self.codec.length is None:
+            raise ValueError(f"n is {n}, expected None: items of their own length are streamed one by one")
+        count = 1 if n is None else n
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        symbols, context, length = self._behind(1, prompt, length, label, condition)
-        if context is not None and context.order is not None and not context.order.natural:
-            raise ValueError("the symbols are drawn in another order than an item's own, so there is nothing to stream")
-        noise = generate.draw_noise(1, length, _seed(seed))
+        symbols, context, length = self._behind(count, prompt, length, label, condition)
+        prompts = symbols.expand(count, -1)
+        noise = generate.draw_noise(count, length, _seed(seed))
+        order = None if context is None or context.order is None or context.order.natural else context.order
 
-        def drawn() -> Iterator[Any]:
-            yield from symbols.tolist()
-            for x in generate.stream(self.model, noise, sampling, context, symbols.unsqueeze(0)):
-                yield x.item()
+        def drawn() -> Iterator[Tensor]:
+            columns = itertools.chain(prompts.unbind(1), generate.stream(self.model, noise, sampling, context, prompts))
+            if order is None:
+                yield from columns
+            else:
+                whole = torch.stack([column.to(self.model.device) for column in columns], 1)
+                yield from order.restore(whole).unbind(1)
 
-        return self.codec.stream(drawn())
+        def item(place: int, columns: Iterator[Tensor]) -> Iterator[Any]:
+            return self.codec.stream(column[place].item() for column in columns)
+
+        items = list(map(item, range(count), itertools.tee(drawn(), count)))
+        return items[0] if n is None else zip(*items, strict=True)
 
     def _behind(
         self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any

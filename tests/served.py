@@ -15,10 +15,11 @@ import httpx
 import pytest
 import torch
 
-from seqgen.codecs import MuLaw
+from seqgen.codecs import MuLaw, Pixels
+from seqgen.detect import Calibration
 from seqgen.mel import LogMel
-from seqgen.models import WaveNet
-from seqgen.outputs import Categorical
+from seqgen.models import PixelCNN, WaveNet
+from seqgen.outputs import Bernoulli, Categorical
 from seqgen.pipeline import Pipeline
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -87,6 +88,16 @@ def vocoder(folder: Path) -> Path:
     sizes: dict[str, Any] = {"layers": 2, "blocks": 1, "residual": 4, "gate": 4, "skip": 8, "end": 8, "condition": 3}
     model = WaveNet(Categorical(256), features=5, hop=40, **sizes)
     Pipeline(model, MuLaw(8000), features=LogMel(8000, mels=5, hop=40, window=80)).save_pretrained(folder / "model")
+    return folder
+
+
+def painter(folder: Path, height: int = 6) -> Path:
+    """A small model of pictures, not trained, with a label and a few scores to rank among."""
+    torch.manual_seed(1)
+    model = PixelCNN(Bernoulli(), [2], height=height, width=height - 1, gated=True, filters=4, depth=2, end=8)
+    calibration = Calibration(torch.linspace(-2, 0, 19, dtype=torch.float64).expand(2, -1), torch.full((19,), 30.0))
+    codec = Pixels(height, height - 1, levels=2)
+    Pipeline(model, codec, {"kind": ["a", "b"]}, calibration=calibration).save_pretrained(folder / "model")
     return folder
 
 

@@ -136,7 +136,7 @@ def test_a_model_is_named_and_never_a_path(shelf: Shelf, tmp_path: Path) -> None
         with pytest.raises(Refused, match=r"There is no model .*; there are: "):
             shelf.get(name)
     with pytest.raises(Refused, match="no model of sound 'names'"):
-        shelf.get("names", sounds=True)
+        shelf.get("names", kind="sound")
 
 
 def test_runs_come_first_and_no_name_is_given_twice(tmp_path: Path) -> None:
@@ -168,7 +168,7 @@ def test_other_labels_are_refused(shelf: Shelf, said: Any) -> None:
 def test_what_models_and_visitors_say_is_escaped() -> None:
     evil = '<img src=x onerror="alert(1)">'
     symbol = score.Symbol(evil, 3.0, 1, 2.0)
-    scored = score.ScoredText(seqgen.score.Total(1, 1, 1), [symbol], False)
+    scored = score.ScoredText(seqgen.score.Total(1, 1, 1), [symbol], False, None)
     for shown in (colours.coloured(scored), colours.names([evil], frozenset()), colours.totals(scored)):
         assert "<img" not in shown
         assert 'onerror="' not in shown
@@ -223,7 +223,7 @@ def test_a_live_sound_is_the_clip_without_seams() -> None:
 
 def test_endpoints_are_documented(client: Client) -> None:
     told = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(told) == {"/sample_text", "/sample_audio", "/score_text", "/score_audio"}
+    assert set(told) == {f"/{verb}_{kind}" for verb in ("sample", "score") for kind in ("text", "audio", "image")}
     assert all(endpoint["description"] for endpoint in told.values())
 
 
@@ -412,5 +412,5 @@ def test_an_unlabelled_model_of_short_texts_has_no_known_training_data(tmp_path:
     Pipeline(RNN(Categorical(codec.size), hidden=3), codec).save_pretrained(tmp_path / "model")
     entry = Shelf([tmp_path]).get(tmp_path.name)
     assert entry.seen is None
-    assert (entry.short, entry.sounds, entry.vocoder) == (True, False, False)
+    assert (entry.short, entry.kind, entry.vocoder) == (True, "text", False)
     assert "SHA-256 of the weights" in entry.card

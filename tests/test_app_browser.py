@@ -18,7 +18,9 @@ import soundfile
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
     folder = tmp_path_factory.mktemp("app")
-    with served.app(folder / "log.txt", [served.vocoder(folder / "vocoder")]) as running:
+    with served.app(
+        folder / "log.txt", [served.vocoder(folder / "vocoder"), served.painter(folder / "painter", 28)]
+    ) as running:
         yield running
 
 
@@ -214,6 +216,62 @@ def test_a_clip_is_scored_and_drawn(page: Any, tmp_path: Any) -> None:
     page.locator("#clip-numbers .numbers").wait_for()
     assert "bits a second" in page.locator("#clip-numbers").inner_text()
     page.locator(".drawn img").locator("visible=true").wait_for()
+
+
+def test_pictures_are_drawn_and_completed(page: Any) -> None:
+    tab(page, "Images")
+    page.evaluate(COUNT)
+    press(page, "Draw")
+    page.get_by_text("9 drawn.").wait_for()
+    assert page.evaluate("window.grids") > 1, "no grid was seen before the last"
+    assert page.locator("#canvas img").get_attribute("alt") == "9 pictures, 28 of 28 rows drawn"
+    whole = page.locator("#canvas img").get_attribute("src")
+    page.get_by_text("A picture to complete").click()
+    page.locator("#begun-examples .gallery-item").first.click()
+    page.locator("#begun img").wait_for()
+    press(page, "Draw")
+    page.get_by_text("What was given is blue.").wait_for()
+    assert page.locator("#canvas img").get_attribute("src") != whole
+
+
+COUNT = """() => {
+    window.grids = 0;
+    new MutationObserver(() => window.grids++).observe(document.querySelector('#canvas'),
+        {subtree: true, childList: true, attributes: true});
+}"""
+"""Counts how often the grid changes."""
+
+
+def test_drawing_can_be_stopped(page: Any) -> None:
+    tab(page, "Images")
+    page.get_by_label("number input for How many").locator("visible=true").fill("25")
+    press(page, "Draw")
+    page.locator("#canvas img").wait_for()
+    press(page, "Stop")
+    page.get_by_text("Stopped.").locator("visible=true").wait_for()
+    rows = page.locator("#canvas img").get_attribute("alt")
+    assert rows != "25 pictures, 28 of 28 rows drawn"
+    page.wait_for_timeout(700)
+    assert page.locator("#canvas img").get_attribute("alt") == rows
+
+
+def test_a_picture_is_scored_and_mapped(page: Any) -> None:
+    tab(page, "Score")
+    tab(page, "Image")
+    page.locator("#scored-examples .gallery-item").first.click()
+    page.locator("#scored-picture img").wait_for()
+    page.locator("#score-picture").click()
+    page.locator("#heat img.heat").wait_for()
+    numbers = page.locator("#picture-numbers").inner_text()
+    assert "bits a pixel" in numbers
+    assert "that the model was not trained on" in numbers
+
+
+def test_no_picture_is_told(page: Any) -> None:
+    tab(page, "Score")
+    tab(page, "Image")
+    page.locator("#score-picture").click()
+    page.get_by_text("There is nothing to score: hand in a picture.").last.wait_for()
 
 
 def test_temperatures_side_by_side(page: Any) -> None:
