@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqgen.model import Context, Model, Order
-from seqgen.nn.labels import LabelEmbedding, refuse_labels
 from seqgen.nn.degrees import masked
+from seqgen.nn.labels import LabelEmbedding, refuse_labels
 from seqgen.nn.order import First, Orders
 from seqgen.output import Output
 
