@@ -111,7 +111,7 @@ class Images(Vectors):
         if isinstance(held, Pixels) and held.init_args != codec.init_args:
             raise DataError(f"{path}: pictures {codec.init_args}, the model's are {held.init_args}")
         self.codec = self.pixels = codec
-        self.values = np.ascontiguousarray(values).reshape(len(values), -1)
+        self.values, self.classes = np.ascontiguousarray(values).reshape(len(values), -1), found.classes
         self.number_labels([(name,) if self.label_columns else () for name in found.classes], path)
         keys = [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in self.values]
         self.parts = divide(found.parts, keys, self.shares, self.seed)
