@@ -170,6 +170,22 @@ def likelihood_ratio(log_prob: float, background: float, units: float = 1.0) -> 
     return (log_prob - background) / units
 
 
+def area_under_roc(strange: Tensor, usual: Tensor) -> float:
+    """The area under the ROC curve of a score that is low for strange inputs.
+
+    That is the probability that a strange input scores lower than a usual one, ties counted half: 1 where the score
+    tells them apart, 0.5 where it does not. Raises ValueError for none of either and for what are no numbers.
+
+    >>> area_under_roc(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 3.0]))
+    0.875
+    """
+    if not len(strange) or not len(usual) or bool(strange.isnan().any() | usual.isnan().any()):
+        raise ValueError("expected scores of strange and of usual inputs, all of them numbers")
+    ranks = usual.sort().values
+    below, upto = (len(usual) - torch.searchsorted(ranks, strange, right=side).double() for side in (True, False))
+    return float((below + upto).mean()) / 2 / len(usual)
+
+
 @torch.inference_mode()
 def purify(model: Model, x: Tensor, radius: int, context: Context | None = None) -> Tensor:
     """The likeliest symbols (B, T) near x (B, T), one after the other (Song et al. 2018, PixelDefend, algorithm 1).

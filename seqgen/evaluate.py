@@ -51,7 +51,7 @@ def _evaluate(
         raise ValueError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
     if path is not None and not (run / "config.yaml").is_file():
         return {"file": sum((scores.total for scores in _scores(pipeline, path, encoding or "utf-8")), Total())}
-    data = _data(pipeline, run, path, encoding)
+    data = opened(pipeline, run, path, encoding)
     if path is not None:
         return {"file": _total(pipeline, iter(data.everything()), orders)}
     loaders = {"val": data.val_dataloader(), "test": data.test_dataloader()}
@@ -65,16 +65,16 @@ def calibrate(run: str | Path, device: str = "cpu") -> Calibration:
     Raises CheckpointError when there is no config.yaml, or the data is another.
     """
     pipeline = load(run, device)
-    pipeline.calibration = _data(pipeline, Path(run)).calibration(pipeline.model)
+    pipeline.calibration = opened(pipeline, run).calibration(pipeline.model)
     pipeline.save_pretrained(find(run))
     return pipeline.calibration
 
 
-def _data(pipeline: Pipeline, run: Path, path: str | None = None, encoding: str | None = None) -> "DataModule":
-    """The data of a run, as it was split in training; or another file, read alike."""
+def opened(pipeline: Pipeline, run: str | Path, path: str | None = None, encoding: str | None = None) -> "DataModule":
+    """The data of a run, as it was split in training; or another file, read alike. Raises what `evaluate` raises."""
     from seqgen.fit import data_module  # and with it Lightning, which takes seconds
 
-    told = description(run)
+    told = description(Path(run))
     if encoding is not None:
         told["init_args"]["encoding"] = encoding
     data = data_module(told)

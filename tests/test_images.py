@@ -242,7 +242,14 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
 
 def test_arguments_are_refused(tmp_path: Path) -> None:
     np.savez(tmp_path / "x.npz", x=GREY)
-    for arguments in ({"batch_size": 0}, {"levels": 1}, {"binarize": "epoch"}, {"shape": [4]}, {"shape": [4, 5, 2]}):
+    for arguments in (
+        {"batch_size": 0},
+        {"levels": 1},
+        {"binarize": "epoch"},
+        {"mutation": 1.5},
+        {"shape": [4]},
+        {"shape": [4, 5, 2]},
+    ):
         with pytest.raises(DataError, match="expected"):
             module(tmp_path / "x.npz", **arguments)
     with pytest.raises(DataError, match="no data"):
@@ -280,6 +287,34 @@ def test_binarization_anew_for_every_epoch(tmp_path: Path) -> None:
     held_out = [torch.cat([batch.x for batch in again.test_dataloader()]) for _ in range(2)]
     assert torch.equal(*held_out)
     assert "anew for every epoch" in again.report
+
+
+@pytest.mark.parametrize("how", [None, "fixed", "epoch"])
+def test_what_is_binary_stays(how: Any, tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=GREY > 127)
+    data = module(tmp_path / "x.npz", levels=2, binarize=how, val=0, test=0)
+    drawn = torch.cat([batch.x for batch in data.train_dataloader()]).tolist()
+    assert sorted(drawn) == sorted((GREY > 127).reshape(30, -1).astype(int).tolist())
+    assert data.report.endswith("binary as they are")
+
+
+def test_mutation_draws_a_share_of_the_pixels_anew(tmp_path: Path) -> None:
+    """Uniformly from all levels; anew for every epoch, and once, whatever the batches, for what is held out."""
+    np.savez(tmp_path / "x.npz", train=np.zeros((200, 20, 20), np.uint8), test=np.zeros((50, 20, 20), np.uint8))
+    data = module(tmp_path / "x.npz", levels=5, mutation=0.3, val=0)
+    loader = data.train_dataloader()
+    first, second = (torch.cat([batch.x for batch in loader]) for _ in range(2))
+    share = torch.bincount(first.flatten(), minlength=5) / first.numel()
+    assert (share - torch.tensor([0.76, 0.06, 0.06, 0.06, 0.06])).abs().max() < 0.005
+    assert not torch.equal(first, second)
+    again = module(tmp_path / "x.npz", levels=5, mutation=0.3, val=0)
+    assert torch.equal(torch.cat([batch.x for batch in again.train_dataloader()]), first)
+    held_out = data.symbols(data.parts["test"], None)
+    assert torch.equal(data.symbols(data.parts["test"][7:9], None), held_out[7:9])
+    assert 0.2 < (held_out > 0).float().mean() < 0.28
+    assert len(set(map(tuple, held_out.tolist()))) == 50
+    assert "30% of the pixels drawn at random" in data.report
+    assert data.plan["mutation"] == 0.3
 
 
 @pytest.mark.parametrize("levels", [2, 5, 256])

@@ -17,6 +17,7 @@ from seqgen.config import build, describe
 from seqgen.data import table
 from seqgen.data.corpus import DataError
 
+FOLDS = Path(__file__).parents[2] / "shared" / "data" / "uci" / "red_wine_nade_folds.hdf5"
 CODEC = Table(["a", "b c", "d"], [1.0, -2.0, 0.0], [2.0, 0.5, 1.0])
 
 
@@ -250,3 +251,25 @@ def test_folds_of_an_hdf5_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     parts[1][3, 2] = math.nan
     with pytest.raises(DataError, match="fold 1, row 14, column 3: no finite number"):
         module(tmp_path / "t.hdf5")
+    parts[1] = parts[1][:, :2]
+    with pytest.raises(DataError, match="fold 1: expected arrays of rows, all with as many columns"):
+        module(tmp_path / "t.hdf5")
+
+
+def test_a_file_that_holds_no_folds(tmp_path: Path) -> None:
+    """What h5py itself says, where it is installed."""
+    h5py = pytest.importorskip("h5py")
+    with pytest.raises(DataError, match="cannot be read as folds"):
+        module(written(tmp_path / "text.hdf5", "1,2"))
+    with h5py.File(tmp_path / "other.hdf5", "w") as file:
+        file["numbers"] = NUMBERS
+    with pytest.raises(DataError, match="cannot be read as folds"):
+        module(tmp_path / "other.hdf5")
+
+
+@pytest.mark.skipif(not FOLDS.is_file(), reason="no real folds here")
+def test_the_folds_that_rnade_was_published_with() -> None:
+    pytest.importorskip("h5py")
+    data = module(FOLDS, fold=2)
+    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [1272, 168, 159]
+    assert data.codec.length == 11

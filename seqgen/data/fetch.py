@@ -253,6 +253,11 @@ def made(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
     return _made(name, key, write, put)
 
 
+def made_file(name: str, key: object, write: Callable[[Path], None]) -> Path:
+    """The file `name` that `write` writes at the path it is given, once for each JSON value `key`; else as `made`."""
+    return _made(name, key, write, write)
+
+
 def made_folder(name: str, key: object, write: Callable[[Path], None]) -> Path:
     """The folder `name` that `write` fills once for each JSON value `key`, whole or not at all; else as `made`."""
 

@@ -15,6 +15,9 @@ from seqgen.data.loader import rng
 from seqgen.data.pictures import files, pictures
 from seqgen.data.vectors import Vectors
 
+MUTANT = 2**32
+"""What sets the draws of mutations apart from those of binarization."""
+
 
 class Images(Vectors):
     """Pictures of one size, pixel after pixel.
@@ -34,6 +37,9 @@ class Images(Vectors):
         binarize: Draws each pixel as 0 or 1, 1 with its grey value as the probability: `fixed`, once and for all; or
             `epoch`, anew for every epoch of training, and once for what is held out. Models trained either way cannot
             be compared: new draws are as good as more data. None quantizes.
+        mutation: Share of the pixels that get a level drawn uniformly from all, anew for every epoch of training, and
+            once for what is held out: what a background model is trained on (Ren et al. 2019, arXiv:1906.02845), which
+            then knows how smooth pictures are and little of what they show.
         shape: Height, width and, if it is not 1, channels. Pictures in files are scaled to it.
         label: What the class is called, to condition on it; None does without.
         transposed: Whether rows are columns, as where MATLAB flattened them.
@@ -49,6 +55,7 @@ class Images(Vectors):
         batch_size: int = 100,
         levels: int = 256,
         binarize: Literal["fixed", "epoch"] | None = None,
+        mutation: float = 0.0,
         shape: list[int] | None = None,
         label: str | None = None,
         transposed: bool = False,
@@ -61,10 +68,12 @@ class Images(Vectors):
             raise DataError(f"batch_size {batch_size}, levels {levels}: expected 1 or more, 2 to 256")
         if binarize is not None and levels != 2:
             raise DataError(f"binarize is {binarize!r} and levels {levels}, expected levels 2")
+        if not 0 <= mutation <= 1:
+            raise DataError(f"mutation is {mutation}, expected a share from 0 to 1")
         if shape is not None and (len(shape) not in (2, 3) or min(shape) < 1 or shape[2:] not in ([], [1], [3])):
             raise DataError(f"shape is {shape}, expected height, width and maybe channels, 1 or 3")
         self.source = path or corpus
-        self.batch_size, self.levels, self.binarize = batch_size, levels, binarize
+        self.batch_size, self.levels, self.binarize, self.mutation = batch_size, levels, binarize, mutation
         self.shape, self.transposed = shape, transposed
         self.shares = (val, test)
         self.label_columns = [] if label is None else [label]
@@ -102,7 +111,7 @@ class Images(Vectors):
         if isinstance(held, Pixels) and held.init_args != codec.init_args:
             raise DataError(f"{path}: pictures {codec.init_args}, the model's are {held.init_args}")
         self.codec = self.pixels = codec
-        self.values = np.ascontiguousarray(values).reshape(len(values), -1)
+        self.values, self.classes = np.ascontiguousarray(values).reshape(len(values), -1), found.classes
         self.number_labels([(name,) if self.label_columns else () for name in found.classes], path)
         keys = [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in self.values]
         self.parts = divide(found.parts, keys, self.shares, self.seed)
@@ -116,12 +125,25 @@ class Images(Vectors):
             values = _drawn(self.values[places], self.seed, 1 + epoch, *places.tolist())
         else:
             values = self.drawn[places]
-        return torch.from_numpy(self.pixels.quantize(values).astype(np.int64))
+        x = self.pixels.quantize(values)
+        if self.mutation and epoch is not None:
+            x = self._mutated(x, self.seed, MUTANT, 1 + epoch, *places.tolist())
+        elif self.mutation:
+            x = np.stack(
+                [self._mutated(row, self.seed, MUTANT, 0, place) for row, place in zip(x, places.tolist(), strict=True)]
+            )
+        return torch.from_numpy(x.astype(np.int64))
+
+    def _mutated(self, x: np.ndarray, *numbers: int) -> np.ndarray:
+        """Levels (...), a share of them drawn anew."""
+        random = rng(*numbers)
+        drawn = random.integers(0, self.levels, x.shape, np.uint8, endpoint=False)
+        return np.where(random.random(x.shape, np.float32) < self.mutation, drawn, x)
 
     @property
     def plan(self) -> dict[str, Any]:
         """The pixels, the split and the batches."""
-        names = ("batch_size", "levels", "binarize", "shape", "transposed", "seed")
+        names = ("batch_size", "levels", "binarize", "mutation", "shape", "transposed", "seed")
         own = {name: getattr(self, name) for name in names}
         return {**own, "label": self.label_columns, "val and test": list(self.shares)}
 
@@ -134,8 +156,10 @@ class Images(Vectors):
             "fixed": "binarized at random once and for all",
             "epoch": "binarized at random anew for every epoch: not to be compared with a fixed binarization",
         }[self.binarize]
-        if self.binarize is None and self.levels == 2 and bool(((self.values == 0) | (self.values == GREY)).all()):
+        if self.levels == 2 and bool(((self.values == 0) | (self.values == GREY)).all()):
             how = "binary as they are"
+        if self.mutation:
+            how += f"; {self.mutation:.0%} of the pixels drawn at random"
         size = f"{pixels.height} x {pixels.width} x {pixels.channels}"
         return f"{len(self.parts['train'])} pictures of {size} to train on, {how}"
 

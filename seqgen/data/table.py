@@ -1,7 +1,6 @@
 """Tables of numbers."""
 
 import csv
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -167,19 +166,24 @@ def _part(path: Path, line: int, cell: str) -> str:
     return cell
 
 
-def _arrays(path: Path, fold: int) -> Iterator[tuple[str, np.ndarray]]:
+def _arrays(path: Path, fold: int) -> list[tuple[str, np.ndarray]]:
     """Part and rows (N, D) of each array of a fold."""
     try:
         import h5py
     except ImportError:
         raise DataError(f"{path} is an HDF5 file, for which h5py is needed: pip install h5py") from None
-    with h5py.File(path, "r") as file:
-        folds = file["folds"]
-        if str(fold) not in folds:
-            raise DataError(f"{path} has no fold {fold}; it has {', '.join(sorted(folds, key=int))}")
-        group = folds[str(fold)]
-        training = sorted(group["training"], key=int)
-        found = [("val" if name == training[-1] else "train", group["training"][name]) for name in training]
-        found += [("test", group["tests"][name]) for name in sorted(group["tests"], key=int)]
-        arrays = [(part, np.asarray(array["data"], np.float64)) for part, array in found]
-    yield from arrays
+    try:
+        with h5py.File(path, "r") as file:
+            folds = file["folds"]
+            if str(fold) not in folds:
+                raise DataError(f"{path} has no fold {fold}; it has {', '.join(sorted(folds, key=int))}")
+            group = folds[str(fold)]
+            training = sorted(group["training"], key=int)
+            found = [("val" if name == training[-1] else "train", group["training"][name]) for name in training]
+            found += [("test", group["tests"][name]) for name in sorted(group["tests"], key=int)]
+            arrays = [(part, np.asarray(array["data"], np.float64)) for part, array in found]
+    except (OSError, KeyError) as error:
+        raise DataError(f"{path} cannot be read as folds/<k>/training/<j>/data and tests: {error}") from None
+    if len(shapes := {array.shape[1:] for _, array in arrays}) != 1 or len(shapes.pop()) != 1:
+        raise DataError(f"{path}, fold {fold}: expected arrays of rows, all with as many columns")
+    return arrays

