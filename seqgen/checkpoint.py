@@ -17,6 +17,8 @@ FORMAT = 1
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 CALIBRATION = "calibration.safetensors"
 """Which a checkpoint may have, or not."""
+BUNDLED = Path(__file__).parent / "bundled"
+"""The models that come with the package, a checkpoint folder each."""
 
 
 class CheckpointError(ValueError):
@@ -88,15 +90,26 @@ def _json(value: Mapping[str, Any]) -> bytes:
 
 
 def find(path: str | Path) -> Path:
-    """The checkpoint folder that `path` names: itself, or `model/` in a run folder. Raises CheckpointError."""
-    path = Path(path)
+    """The checkpoint folder that `path` names: itself, `model/` in a run folder, or else a bundled model.
+
+    Raises CheckpointError.
+    """
+    path, known = Path(path), bundled()
     for folder in (path / "model", path):
         if os.path.isfile(folder / MANIFEST):  # unlike Path.is_file, False for a name that is too long
             return folder
         if os.path.isfile(_old(folder.absolute()) / MANIFEST):  # a writer died between its two renames
             return _old(folder.absolute())
+    if str(path) in known:
+        return known[str(path)]
     what = "holds no model/manifest.json" if os.path.isdir(path) else "is no folder"
-    raise CheckpointError(f"no model at {str(path)!r}: it {what}; expected a run folder or its model/ folder")
+    others = f", or one of {', '.join(known)}" if known else ""
+    raise CheckpointError(f"no model at {str(path)!r}: it {what}; expected a run folder or its model/ folder{others}")
+
+
+def bundled() -> dict[str, Path]:
+    """The models that come with the package, by name."""
+    return {path.parent.name: path.parent for path in sorted(BUNDLED.glob(f"*/{MANIFEST}"))}
 
 
 class Contents(NamedTuple):

@@ -1,4 +1,4 @@
-"""The command line: seqgen fit | sample | score | evaluate | calibrate | info."""
+"""The command line: seqgen fit | sample | score | evaluate | calibrate | app | info."""
 
 import argparse
 import contextlib
@@ -107,6 +107,15 @@ def _parser() -> argparse.ArgumentParser:
     calibrate = _command(commands, "calibrate", _calibrate, "keep the held-out scores of a run for p-values")
     calibrate.add_argument("--json", action="store_true", help="one JSON document")
 
+    app = commands.add_parser("app", help="a page in the browser to sample and score", allow_abbrev=False)
+    app.set_defaults(command=_app)
+    app.add_argument("runs", nargs="*", metavar="RUN", help="runs to offer besides the models that come with seqgen")
+    app.add_argument("--host", default="127.0.0.1", help="the address to serve at (default: %(default)s)")
+    app.add_argument("--port", type=int, default=7860, help="(default: %(default)s)")
+    app.add_argument("--auth", metavar="NAME:PASSWORD", help="ask for this name and password")
+    app.add_argument("--insecure", action="store_true", help="let others in through --host without a password")
+    app.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+
     info = _command(commands, "info", _info, "what a model is and where it comes from")
     info.add_argument("--json", action="store_true", help="one JSON document")
     return parser
@@ -126,7 +135,7 @@ class _Version(argparse.Action):
 def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None], help: str) -> argparse.ArgumentParser:
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     parser.set_defaults(command=run)
-    parser.add_argument("run", metavar="RUN", help="a run folder or its model/ folder")
+    parser.add_argument("run", metavar="RUN", help="a run folder, its model/ folder, or the name of a bundled model")
     parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
     return parser
 
@@ -376,6 +385,15 @@ def _calibrate(options: argparse.Namespace) -> None:
         print(json.dumps(numbers))
         return
     print(f"{len(scores)} held-out items; nats/symbol {-high:.4f} at 5 %, {-middle:.4f} at 50 %, {-low:.4f} at 95 %")
+
+
+# -- app
+
+
+def _app(options: argparse.Namespace) -> None:
+    from seqgen_app import serve
+
+    serve.run(options.runs, options.host, options.port, options.auth, options.insecure, options.device)
 
 
 # -- info

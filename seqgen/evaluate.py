@@ -33,9 +33,23 @@ def evaluate(
     for data, ValueError for an encoding of sound.
     """
     pipeline = load(run, device)
+    return _evaluate(pipeline, Path(run), path, encoding, orders)
+
+
+def held_out(pipeline: Pipeline, run: Path) -> dict[str, Total]:
+    """Totals of a run's held-out data under a pipeline that need not be the run's own, such as one of rounded weights.
+
+    Raises what `evaluate` raises.
+    """
+    return _evaluate(pipeline, run)
+
+
+def _evaluate(
+    pipeline: Pipeline, run: Path, path: str | None = None, encoding: str | None = None, orders: int = 1
+) -> dict[str, Total]:
     if encoding is not None and isinstance(pipeline.codec, Sound):
         raise ValueError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
-    if path is not None and not (Path(run) / "config.yaml").is_file():
+    if path is not None and not (run / "config.yaml").is_file():
         return {"file": sum((scores.total for scores in _scores(pipeline, path, encoding or "utf-8")), Total())}
     data = opened(pipeline, run, path, encoding)
     if path is not None:
@@ -60,10 +74,10 @@ def opened(pipeline: Pipeline, run: str | Path, path: str | None = None, encodin
     """The data of a run, as it was split in training; or another file, read alike. Raises what `evaluate` raises."""
     from seqgen.fit import data_module  # and with it Lightning, which takes seconds
 
-    description = _description(Path(run))
+    told = description(Path(run))
     if encoding is not None:
-        description["init_args"]["encoding"] = encoding
-    data = data_module(description)
+        told["init_args"]["encoding"] = encoding
+    data = data_module(told)
     data.codec = pipeline.codec
     if path is not None:
         data.hold_out(path, pipeline.codec, pipeline.labels)
@@ -80,13 +94,13 @@ def _scores(pipeline: Pipeline, path: str, encoding: str) -> Iterator[Scores]:
     return (scores for _, scores in file_scores(pipeline, path, encoding))
 
 
-def _description(run: Path) -> dict[str, Any]:
+def description(run: Path) -> dict[str, Any]:
     """The data module of a run, as its config.yaml says, which is the user's own program, as in training."""
     config = run / "config.yaml"
     if not config.is_file():
         raise CheckpointError(f"{config} is not there; expected a run folder, or --data.path FILE")
-    description: dict[str, Any] = yaml.safe_load(config.read_text())["data"]
-    return description
+    told: dict[str, Any] = yaml.safe_load(config.read_text())["data"]
+    return told
 
 
 def file_scores(

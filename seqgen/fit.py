@@ -56,26 +56,30 @@ def main(arguments: list[str]) -> int:
     """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises ValueError for what cannot be trained."""
     _quiet()
     try:
-        cli = Fit(
-            Training,
-            DataModule,
-            subclass_mode_data=True,
-            run=False,
-            args=_resumed(_recipes(arguments)),
-            save_config_callback=None,
-            seed_everything_default=0,
-            trainer_defaults={"callbacks": [Progress()]},
-            auto_configure_optimizers=False,
-            parser_kwargs={
-                "prog": "seqgen fit",
-                "usage": "seqgen fit --config trainer.yaml --config names/gru.yaml [--any.key value ...]",
-                "description": "Train a model, as YAML and flags say. `--data.help Text`, `--data.help Lines` and "
-                "`--model.model.help RNN` tell what a class takes.",
-            },
-        )
+        cli = _cli(Fit, arguments)
         return _fit(cli, Path(cli.config["run"]))
     except MisconfigurationException as error:
         raise ValueError(str(error)) from error
+
+
+def _cli(kind: type[Fit], arguments: list[str]) -> Fit:
+    return kind(
+        Training,
+        DataModule,
+        subclass_mode_data=True,
+        run=False,
+        args=_resumed(_recipes(arguments)),
+        save_config_callback=None,
+        seed_everything_default=0,
+        trainer_defaults={"callbacks": [Progress()]},
+        auto_configure_optimizers=False,
+        parser_kwargs={
+            "prog": "seqgen fit",
+            "usage": "seqgen fit --config trainer.yaml --config names/gru.yaml [--any.key value ...]",
+            "description": "Train a model, as YAML and flags say. `--data.help Text`, `--data.help Lines` and "
+            "`--model.model.help RNN` tell what a class takes.",
+        },
+    )
 
 
 def _fit(cli: Fit, folder: Path) -> int:
@@ -122,6 +126,21 @@ def _done(last: Path, trainer: Trainer) -> str | None:
         return f"it has trained for {steps} steps"
     ended = state["loops"]["fit_loop"]["epoch_loop.batch_progress"]["is_last_batch"]
     return f"it has trained for {epochs} epochs" if ended and 0 <= (trainer.max_epochs or -1) <= epochs else None
+
+
+class Resolved(Fit):
+    """A configuration that is read, checked and completed with every default, and nothing is built from it."""
+
+    def instantiate_classes(self) -> None:
+        """Build nothing."""
+
+
+def resolved(arguments: list[str]) -> str:
+    """The YAML that `seqgen fit ARGUMENTS` would write into its run folder."""
+    _quiet()
+    cli = _cli(Resolved, arguments)
+    text: str = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=False)
+    return text
 
 
 def data_module(description: dict[str, Any]) -> DataModule:

@@ -1,6 +1,7 @@
 """A trained model with its codec: what users load to sample and score."""
 
 import dataclasses
+import itertools
 import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -60,7 +61,7 @@ class Pipeline:
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
-        """The pipeline in a run folder or a model folder.
+        """The pipeline in a run folder or a model folder, or the bundled one of that name.
 
         Raises CheckpointError: which file, and what is wrong; ValueError for a device that is not here.
         """
@@ -87,8 +88,11 @@ class Pipeline:
             lines = " ".join(str(error).split())
             raise CheckpointError(f"{folder / checkpoint.WEIGHTS} does not fit the model: {lines}") from None
 
-    def save_pretrained(self, path: str | Path) -> None:
-        """Write the checkpoint folder, whole or not at all."""
+    def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
+        """Write the checkpoint folder, whole or not at all.
+
+        Weights that are float32 are stored as `dtype`; reading makes them float32 again.
+        """
         config = {
             "model": describe(self.model),
             "codec": describe(self.codec),
@@ -96,8 +100,10 @@ class Pipeline:
             "features": None if self.features is None else describe(self.features),
             "provenance": self.provenance,
         }
+        weights = self.model.state_dict().items()
+        stored = {name: one.to(dtype) if one.dtype == torch.float32 else one for name, one in weights}
         calibration = None if self.calibration is None else self.calibration.as_tensors()
-        checkpoint.write(Path(path), self.model.state_dict(), config, calibration)
+        checkpoint.write(Path(path), stored, config, calibration)
 
     def sample(
         self,
@@ -133,29 +139,44 @@ class Pipeline:
 
     def stream(
         self,
+        n: int | None = None,
         *,
         prompt: Any = None,
         length: int | None = None,
-        label: Label = None,
+        label: Label | list[Label] = None,
         condition: Any = None,
         temperature: float = 1.0,
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
     ) -> Iterator[Any]:
-        """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s."""
+        """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s.
+
+        With n, of items that all have as many symbols, such as images: n pieces at a time, one of each. Where a model
+        draws the symbols in another order than an item's own, all pieces come once everything is drawn.
+        """
+        if n is not None and self.codec.length is None:
+            raise ValueError(f"n is {n}, expected None: items of their own length are streamed one by one")
+        count = 1 if n is None else n
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        symbols, context, length = self._behind(1, prompt, length, label, condition)
-        if context is not None and context.order is not None and not context.order.natural:
-            raise ValueError("the symbols are drawn in another order than an item's own, so there is nothing to stream")
-        noise = generate.draw_noise(1, length, _seed(seed))
+        symbols, context, length = self._behind(count, prompt, length, label, condition)
+        prompts = symbols.expand(count, -1)
+        noise = generate.draw_noise(count, length, _seed(seed))
+        order = None if context is None or context.order is None or context.order.natural else context.order
 
-        def drawn() -> Iterator[Any]:
-            yield from symbols.tolist()
-            for x in generate.stream(self.model, noise, sampling, context, symbols.unsqueeze(0)):
-                yield x.item()
+        def drawn() -> Iterator[Tensor]:
+            columns = itertools.chain(prompts.unbind(1), generate.stream(self.model, noise, sampling, context, prompts))
+            if order is None:
+                yield from columns
+            else:
+                whole = torch.stack([column.to(self.model.device) for column in columns], 1)
+                yield from order.restore(whole).unbind(1)
 
-        return self.codec.stream(drawn())
+        def item(place: int, columns: Iterator[Tensor]) -> Iterator[Any]:
+            return self.codec.stream(column[place].item() for column in columns)
+
+        items = list(map(item, range(count), itertools.tee(drawn(), count)))
+        return items[0] if n is None else zip(*items, strict=True)
 
     def _behind(
         self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
@@ -395,7 +416,7 @@ class Pipeline:
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
-    """The pipeline in a run folder or a model folder: `seqgen.load("runs/names").score("Maria")`."""
+    """The pipeline in a run or model folder, or a bundled one: `seqgen.load("names").score("Maria")`."""
     return Pipeline.from_pretrained(path, device)
 
 

@@ -77,7 +77,7 @@ def test_help_imports_neither_torch_nor_lightning() -> None:
 
 
 def test_every_command_has_help(capsys: pytest.CaptureFixture[str]) -> None:
-    for command in ("fit", "sample", "score", "evaluate", "info"):
+    for command in ("fit", "sample", "score", "evaluate", "app", "info"):
         with pytest.raises(SystemExit) as left:
             main([command, "--help"])
         assert left.value.code == 0

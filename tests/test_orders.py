@@ -14,6 +14,7 @@ from torch import Tensor
 from seqgen.codecs import Chars, Pixels, Table
 from seqgen.generate import draw_noise, sample
 from seqgen.model import Context, Model, Order, arranged
+from seqgen.models import NADE, PixelCNN
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 from seqgen.pipeline import Pipeline
 from seqgen.score import ensemble
@@ -246,17 +247,58 @@ def test_scoring_many_is_scoring_each() -> None:
     )
 
 
-def test_what_has_no_order_in_time_is_neither_streamed_nor_scored_in_pieces() -> None:
+def test_what_has_no_order_in_time_is_not_scored_in_pieces_and_streams_at_the_end() -> None:
     random = Pipeline(nade(Categorical(3), order="random"), Chars("abc"))
-    for call in (lambda: random.stream(length=5), lambda: list(random.score_pieces(["ab", "c"]))):
-        with pytest.raises(ValueError, match="order"):
-            call()
+    with pytest.raises(ValueError, match="order"):
+        list(random.score_pieces(["ab", "c"]))
+    assert "".join(random.stream(length=13, seed=1)) == random.sample(length=13, seed=1)[0]
     rows = Pipeline(relu(Gaussians(), dimensions=4), table())
     with pytest.raises(ValueError, match="scored whole"):
         list(rows.score_pieces(["1,2,3,4"]))
     with pytest.raises(ValueError, match="no prefix"):
         rows.score("1,2,3,4", prefix="1,2,3,4")
     assert list(rows.stream(seed=1)) == rows.sample(seed=1)
+
+
+PICTURES = {
+    "PixelCNN": lambda: PixelCNN(Bernoulli(), [3], height=5, width=4, gated=True, filters=8, depth=2, end=8),
+    "NADE": lambda: NADE(Bernoulli(), [3], dimensions=20, hidden=8),
+    "another order": lambda: NADE(Bernoulli(), [3], dimensions=20, hidden=8, order="random"),
+}
+
+
+@pytest.mark.parametrize("name", PICTURES)
+@pytest.mark.parametrize("label", [None, "a", ["a", "b", "c"]], ids=str)
+def test_several_pictures_stream_row_by_row(name: str, label: Any) -> None:
+    """Joined, the rows are what `sample` gives, the prompt first."""
+    pipeline = Pipeline(exact(PICTURES[name]()), Pixels(5, 4, levels=2), {"kind": ["a", "b", "c"]})
+    prompt = np.array([[0, 255, 0, 255], [255, 255, 0, 0]], np.uint8)
+    rows = list(pipeline.stream(3, prompt=prompt, label=label, seed=1))
+    assert [[part.shape for part in row] for row in rows] == [[(1, 4)] * 3] * 5
+    sampled = pipeline.sample(3, prompt=prompt, label=label, seed=1)
+    assert np.array_equal([np.concatenate(parts) for parts in zip(*rows, strict=True)], sampled)
+    assert len({picture.tobytes() for picture in sampled}) > 1
+    (alone,) = pipeline.sample(seed=1)
+    assert np.array_equal(np.concatenate(list(pipeline.stream(seed=1))), alone)
+
+
+def test_pixels_are_drawn_when_their_row_is_asked_for() -> None:
+    pipeline = Pipeline(exact(PICTURES["PixelCNN"]()), Pixels(5, 4, levels=2), {"kind": ["a", "b", "c"]})
+    drawn: list[int] = []
+    step = pipeline.model.step
+
+    def spy(x: Any, *rest: Any) -> Any:
+        drawn.append(x.shape[1])
+        return step(x, *rest)
+
+    pipeline.model.step = spy  # type: ignore[method-assign]
+    rows = pipeline.stream(2, seed=1)
+    assert [(next(rows)[0].shape, sum(drawn)) for _ in range(3)] == [((1, 4), count) for count in (3, 7, 11)]
+
+
+def test_texts_stream_one_by_one() -> None:
+    with pytest.raises(ValueError, match="n is 2, expected None"):
+        Pipeline(nade(Categorical(3)), Chars("abc")).stream(2)
 
 
 def test_a_model_of_other_variables_is_refused() -> None:

@@ -26,8 +26,10 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_contents(wheel: Path) -> None:
-    """All modules and all recipes, and nothing else."""
+    """All modules, all recipes and the bundled models, and nothing else."""
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen").rglob("*.py")} | {"seqgen/py.typed"}
+    expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in (ROOT / "app").glob("*.py")}
+    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen" / "bundled").glob("*/*")}
     for suffix in ("py", "yaml"):
         expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in small.RECIPES.rglob(f"*.{suffix}")}
     with zipfile.ZipFile(wheel) as archive:
@@ -64,6 +66,8 @@ def test_installed(installed: Path, tmp_path: Path) -> None:
     for path in run("python", "-c", where).split():
         assert path.startswith(str(installed.parent)), f"{path} is not the wheel's"
     assert "fit" in run("seqgen", "--help")
+    assert len(run("seqgen", "sample", "names", "-n", 3).splitlines()) == 3
+    run("seqgen", "sample", "digits-speech", "--label", "digit=3", "--out", "three.wav")
     configs = ["trainer.yaml", "names/gru.yaml"]
     arguments = [f"--config={config}" for config in configs]
     run("seqgen", "fit", *arguments, *small.quick(configs, tmp_path))

@@ -1,11 +1,12 @@
 """Every command and every snippet of every README runs.
 
 Blocks run from top to bottom in one folder, which holds `my.txt`, `my.csv`, `my.npz`, a folder `sounds` and what
-scripts/demo leaves behind. A `seqgen fit` gets two steps and, unless it names a file, small data in place of its own;
-what is in SHORTER gets the arguments that stand there; the commands of NOT_HERE are run elsewhere; whatever is none of
-this fails.
+scripts/demo leaves behind. A `seqgen fit` gets two steps and, unless it names a file, small data in place of its own; a
+`seqgen app` is served, at a port of its own, until the end; what is in SHORTER gets the arguments that stand there; the
+commands of NOT_HERE are run elsewhere; whatever is none of this fails.
 """
 
+import contextlib
 import itertools
 import os
 import re
@@ -14,6 +15,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import served
 import small
 
 ROOT = Path(__file__).parent.parent
@@ -21,6 +23,7 @@ READMES = sorted([ROOT / "README.md", *(ROOT / "recipes").rglob("README.md")])
 NOT_HERE = {
     "scripts/demo": "needs minutes; tried by hand on a fresh clone at every release",
     "scripts/test": "runs this test",
+    "scripts/bundle": "takes hours; tests/test_bundle.py makes small ones",
     "scripts/check": "continuous integration runs it",
     "git clone": "somebody else's machine",
     "cd": "where the commands are run from is the test's choice",
@@ -30,6 +33,8 @@ NOT_HERE = {
 SHORTER = {
     "scripts/benchmark": ["--rounds=1", "--seconds=0"],
     "python -m seqgen_recipes.wikipedia.brackets": ["--texts=2", "--length=50", "--path=my.txt"],
+    "python -m seqgen_recipes.speech.recognise": ["--clips=10"],
+    "python -m seqgen_recipes.speech.vocoder": ["--clips=1", "--seconds=0.1"],
     "seqgen": [],
 }
 SHOWN_ONLY = ("text", "yaml")
@@ -58,12 +63,22 @@ def test_readme(readme: Path, tmp_path: Path) -> None:
     small.sounds(tmp_path / "sounds", ["digit"])
     small.table(tmp_path / "my.csv")
     small.pictures(tmp_path / "my.npz")
+    with contextlib.ExitStack() as served_app:
+        _run_all(found, tmp_path, served_app)
+
+
+def _run_all(found: list[tuple[str, str]], tmp_path: Path, served_app: contextlib.ExitStack) -> None:
+    url = "http://127.0.0.1:7860"
     for language, text in found:
         if language == "python":
-            small.run(sys.executable, "-c", text, cwd=tmp_path)
+            small.run(sys.executable, "-c", text.replace("http://127.0.0.1:7860", url), cwd=tmp_path)
         elif language in ("bash", "sh"):
             for command in commands(text):
-                _run(command, tmp_path)
+                if _begins(command, "seqgen app"):
+                    runs = [tmp_path / run for run in shlex.split(command, comments=True)[2:]]
+                    url = served_app.enter_context(served.app(tmp_path / "app.txt", runs)).url
+                else:
+                    _run(command, tmp_path)
         else:
             assert language in SHOWN_ONLY, f"a block of {language or 'no language'!r} is not covered:\n{text}"
 

@@ -175,7 +175,7 @@ def test_labels_matter_and_a_label_that_is_not_said_has_a_vector_of_its_own() ->
         {"dropout": 1.5},
         {"output": Bernoulli(), "tied": True, "embedding": 128, "layers": 0},
     ],
-    ids=str,
+    ids=" ".join,
 )
 def test_refuses(arguments: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=r"expected|need|between"):

@@ -237,9 +237,9 @@ def test_what_is_validated_is_the_score_of_the_clips(runs: dict[str, Path], clip
     totals = json.loads(run("evaluate", runs[kind], "--json")[0])
     pipeline = seqgen.load(runs[kind])
     assert totals["val"]["nats_per_symbol"] == pytest.approx(pipeline.provenance["val_nats"], rel=1e-4)
-    from seqgen.evaluate import _description
+    from seqgen.evaluate import description
 
-    data = fit.data_module(_description(runs[kind]))
+    data = fit.data_module(description(runs[kind]))
     data.setup("fit")
     held_out = [data.entries[place] for place in data.parts["val"]]
     scores = pipeline.score([entry.path for entry in held_out], label=[entry.labels[0] for entry in held_out])
@@ -624,7 +624,11 @@ def test_ctrl_c_leaves_no_file(
         return single(*arguments)
 
     monkeypatch.setattr(WaveNet, "_single", interrupted)
-    assert main(["sample", str(runs["plain"]), "--out", str(tmp_path / "clip.wav")]) == 130
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
+    try:
+        assert main(["sample", str(runs["plain"]), "--out", str(tmp_path / "clip.wav")]) == 130
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert "Traceback" not in capsys.readouterr().err
     assert list(tmp_path.iterdir()) == []
 

@@ -17,11 +17,10 @@ from tqdm import tqdm
 from seqgen import audio
 from seqgen.audio import AudioError
 from seqgen.checkpoint import write_atomically
-from seqgen.data.corpus import DataError
+from seqgen.data.corpus import CLIPS, DataError
 from seqgen.data.fetch import cache
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"}
-INDEX = "clips.csv"
 PARTS = ("train", "val", "test")
 FORMAT = 2
 """Of the cache; another number whenever something else is done to the same file."""
@@ -38,7 +37,7 @@ class Entry(NamedTuple):
 
 def entries(path: Path, labels: list[str], pattern: str | None) -> list[Entry]:
     """The sound files of a folder, of a table or of a folder's table `clips.csv`; or the one file. Raises DataError."""
-    table = path / INDEX if path.is_dir() else path if path.suffix in (".csv", ".tsv") else None
+    table = path / CLIPS if path.is_dir() else path if path.suffix in (".csv", ".tsv") else None
     if table is not None and table.is_file():
         found = list(_table(table, labels))
     elif path.is_dir():

@@ -173,6 +173,11 @@ class Lines(DataModule):
         self.said = np.array(said, np.int64).reshape(len(lengths), len(classes))
         self.weights = np.array(weights, np.float32) if self.weight else None
 
+    def texts(self, part: str) -> Iterator[str]:
+        """The texts of a part, in the order of the file."""
+        wanted = frozenset(self.parts[part].tolist())
+        return (item.text for place, item in enumerate(self._items()) if place in wanted)
+
     @property
     def plan(self) -> dict[str, Any]:
         """The columns, the split and the batches."""

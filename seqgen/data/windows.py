@@ -12,7 +12,9 @@ from seqgen.mel import LogMel, stack
 from seqgen.model import Batch, Context
 
 WINDOW = 8192
-"""Symbols of a held-out clip that are read at once."""
+"""Symbols of a held-out clip that are read at once, at most."""
+POSITIONS = 8 * WINDOW
+"""Symbols of all the clips that are read at once, at most: a model's parameters for them are held in memory."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +61,8 @@ class Windows:
         """Clips of like length together, at most `size` of them, and the number of each of their windows."""
         clips = clips[np.argsort(self.sizes[clips], kind="stable")]
         groups = np.array_split(clips, -(-len(clips) // size)) if len(clips) else []
-        return [(group, number) for group in groups for number in range(-(-int(self.sizes[group].max()) // WINDOW))]
+        counts = [-(-int(self.sizes[group].max()) // _length(group)) for group in groups]
+        return [(group, number) for group, count in zip(groups, counts, strict=True) for number in range(count)]
 
     def whole(self, groups: list[tuple[np.ndarray, int]]) -> Iterator[Batch]:
         """Windows of whole clips, the next of a group continuing the one before."""
@@ -67,7 +70,8 @@ class Windows:
         for clips, number in groups:
             if clips is not before:  # computed once: it is that of the whole clips, whatever the window
                 before, context = clips, self.context(clips, np.zeros(len(clips), np.int64), self.sizes[clips])
-            rows = [self.symbols(clip, number * WINDOW, (number + 1) * WINDOW) for clip in clips]
+            length = _length(clips)
+            rows = [self.symbols(clip, number * length, (number + 1) * length) for clip in clips]
             x = _padded(rows)
             mask = torch.arange(x.shape[1]) < torch.tensor([[len(row)] for row in rows])
             yield Batch(x, mask, context, window=number)
@@ -80,6 +84,10 @@ class Windows:
             frames = zip(clips, first // mel.hop, -(-last // mel.hop) + 1, strict=True)
             features = stack([mel(self.clip(clip), int(start), int(end)) for clip, start, end in frames])
         return None if labels is None and features is None else Context(labels, features)
+
+
+def _length(clips: np.ndarray) -> int:
+    return min(WINDOW, max(1, POSITIONS // len(clips)))
 
 
 def _padded(rows: list[Tensor]) -> Tensor:

@@ -7,7 +7,6 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from torch.nn import functional as F
 
 from seqgen.model import Batch, Carry, Context, Model
 from seqgen.nn.labels import check_labels
@@ -89,26 +88,36 @@ class NGram(Model):
                 self._add(n, codes[mask][new], weights[new])
 
     def _add(self, n: int, codes: Tensor, weights: Tensor) -> None:
-        codes, index = torch.unique(torch.cat([self.get_buffer(f"codes_{n}"), codes]), return_inverse=True)
-        weights = torch.cat([self.get_buffer(f"counts_{n}"), weights])
-        self.register_buffer(f"codes_{n}", codes)
-        self.register_buffer(f"counts_{n}", torch.zeros_like(codes, dtype=torch.float64).index_add(0, index, weights))
+        new, index = torch.unique(codes, return_inverse=True)
+        added = torch.zeros_like(new, dtype=torch.float64).index_add(0, index, weights)
+        known, counts = self.get_buffer(f"codes_{n}"), self.get_buffer(f"counts_{n}")
+        places, found = _find(known, new)
+        counts = counts.index_add(0, places[found], added[found])
+        # The others go between those that are known already: no table is sorted anew.
+        fresh = places[~found] + torch.arange(len(new) - len(places[found]), device=new.device)
+        old = torch.ones(len(known) + len(fresh), dtype=torch.bool, device=new.device).index_fill(0, fresh, False)
+        for name, before, more in (("codes", known, new[~found]), ("counts", counts, added[~found])):
+            merged = before.new_empty(len(old))
+            merged[old], merged[fresh] = before, more
+            self.register_buffer(f"{name}_{n}", merged)
 
     def _rows(self, known: Tensor, rows: int, context: Context | None) -> Tensor:
         """Log-probabilities (B, rows, K); row t has the history known[:, t : t + n - 1]."""
         prefix = self._code(check_labels(self._said(context, len(known)), len(known), self.labels))
+        # Symbols repeat themselves: each history (H of them) is looked up once.
+        longest, index = torch.unique(self._histories(known, rows, prefix, self.order), return_inverse=True)
         probs = torch.full((), 1 / self.output.size, dtype=torch.float64, device=known.device)
         for n in range(1, self.order + 1):
-            codes, counts = self.get_buffer(f"codes_{n}"), self.get_buffer(f"counts_{n}")
-            first = (self._histories(known, rows, prefix, n) * self.base).unsqueeze(-1)  # (B, rows, 1)
-            sums = F.pad(counts.cumsum(0), (1, 0))
-            # The n-grams of one history lie side by side, so each look-up is a difference of running sums.
-            places = torch.searchsorted(codes, first + torch.arange(self.output.size + 1, device=codes.device))
-            seen = sums[places[..., 1:]] - sums[places[..., :-1]]  # c(h x), (B, rows, K)
-            total = sums[places[..., -1:]] - sums[places[..., :1]]  # c(h)
-            kinds = (places[..., -1:] - places[..., :1]).double()  # u(h)
+            # Of labels and n' - 1 symbols as one number, the labels and the last n - 1.
+            tail = self.base ** (n - 1)
+            history = longest // self.base ** (self.order - 1) * tail + longest % tail
+            codes = (history * self.base).unsqueeze(-1) + torch.arange(self.output.size, device=known.device)
+            places, found = _find(self.get_buffer(f"codes_{n}"), codes)
+            seen = torch.zeros_like(codes, dtype=torch.float64)  # c(h x), (H, K)
+            seen[found] = self.get_buffer(f"counts_{n}")[places[found]]
+            total, kinds = seen.sum(-1, keepdim=True), found.sum(-1, keepdim=True)  # c(h) and u(h)
             probs = torch.where(total > 0, (seen + kinds * probs) / (total + kinds), probs)
-        return probs.log().expand(len(known), rows, self.output.size)
+        return probs.log().expand(len(longest), -1)[index]
 
     def _histories(self, known: Tensor, rows: int, prefix: Tensor, n: int) -> Tensor:
         """Codes (B, rows) of the n - 1 symbols before each row, the labels' code in front."""
@@ -162,3 +171,11 @@ class NGram(Model):
             self.register_buffer(f"codes_{n}", torch.empty_like(codes))
             self.register_buffer(f"counts_{n}", torch.empty_like(counts))
         super()._load_from_state_dict(state_dict, prefix, metadata, strict, missing, unexpected, errors)
+
+
+def _find(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
+    """Where in the sorted codes each wanted one stands, or would stand, and whether it does."""
+    places = torch.searchsorted(codes, wanted)
+    found = places < len(codes)
+    found[found.clone()] = codes[places[found]] == wanted[found]
+    return places, found

@@ -1,0 +1,314 @@
+"""The app as a visitor sees it, in headless Chromium."""
+
+import io
+import os
+import re
+import shutil
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import httpx
+import numpy as np
+import pytest
+import served
+import soundfile
+
+
+@pytest.fixture(scope="module")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
+    folder = tmp_path_factory.mktemp("app")
+    with served.app(
+        folder / "log.txt", [served.vocoder(folder / "vocoder"), served.painter(folder / "painter", 28)]
+    ) as running:
+        yield running
+
+
+@pytest.fixture(scope="module")
+def chromium() -> Iterator[Any]:
+    with served.browser() as found:
+        yield found
+
+
+@pytest.fixture
+def page(chromium: Any, app: served.App) -> Iterator[Any]:
+    """The app, just opened; nothing is fetched from elsewhere, and nothing breaks in the console."""
+    wrong: list[str] = []
+    context = chromium.new_context(viewport={"width": 1280, "height": 900})
+    opened = context.new_page()
+    opened.set_default_timeout(30_000)
+    opened.on("request", lambda request: _note(wrong, request.url, (app.url, "data:", "blob:")))
+    opened.on("console", lambda message: wrong.append(message.text) if message.type == "error" else None)
+    opened.on("pageerror", lambda error: wrong.append(str(error)))
+    opened.goto(app.url)
+    opened.get_by_role("button", name="Write").wait_for()
+    yield opened
+    context.close()
+    assert wrong == []
+    assert "Traceback" not in app.printed()
+
+
+def _note(wrong: list[str], url: str, known: tuple[str, ...]) -> None:
+    if not url.startswith(known):
+        wrong.append(url)
+
+
+def choose(page: Any, label: str, value: str) -> None:
+    """Choose from the dropdown of that label that is seen."""
+    page.get_by_label(label, exact=True).locator("visible=true").first.click()
+    page.get_by_role("option", name=value, exact=True).locator("visible=true").first.click()
+
+
+def tab(page: Any, name: str) -> None:
+    page.get_by_role("tab", name=name, exact=True).first.click()
+
+
+def press(page: Any, name: str) -> None:
+    page.get_by_role("button", name=name, exact=True).locator("visible=true").first.click()
+
+
+def fastest(attempts: int, measure: Callable[[], float], enough: float) -> float:
+    """The least of some measurements, for other work on the machine only ever adds to them."""
+    least = float("inf")
+    for _ in range(attempts):
+        least = min(least, measure())
+        if least < enough:
+            break
+    return least
+
+
+def test_the_first_page_is_there_within_eight_seconds(app: served.App) -> None:
+    print(f"first page after {app.seconds:.1f} s, {app.computed:.1f} s of them computing")
+    busy = os.getloadavg()[0] > (os.cpu_count() or 1)  # with other things
+    assert (app.computed if busy else app.seconds) < 8
+
+
+def test_names_come_as_a_table_that_tells_which_are_new(page: Any) -> None:
+    choose(page, "Sex", "F")
+    press(page, "Write")
+    page.locator("#names .badge").first.wait_for()
+    rows = page.locator("#names .names > div").all_inner_texts()
+    assert len(rows) == 12
+    assert all(re.fullmatch(r"[A-Z][A-Za-z]*\n+(new|in the training data)", row) for row in rows), rows
+    seed = page.locator(".seed-used textarea, .seed-used input").locator("visible=true").input_value()
+    press(page, "Use it again")
+    page.get_by_text("Finer settings").click()
+    box = page.get_by_placeholder("a new one each time").locator("visible=true")
+    assert box.input_value() == seed
+    press(page, "Write")
+    page.wait_for_timeout(1500)
+    assert page.locator("#names .names > div").all_inner_texts() == rows
+
+
+def test_shakespeare_streams_and_stops(page: Any) -> None:
+    choose(page, "Model", "shakespeare")
+    written = page.locator("#written textarea")
+    written.wait_for()
+    page.get_by_label("Beginning").locator("visible=true").fill("ROMEO:")
+    page.get_by_label("number input for Length").fill("2000")
+
+    def first_characters() -> float:
+        press(page, "Stop")
+        page.wait_for_timeout(600)
+        before = written.input_value()
+        return page.evaluate(FIRST, before) / 1000
+
+    seconds = fastest(4, first_characters, 0.5)
+    print(f"first characters after {seconds:.2f} s")
+    assert seconds < 0.5
+    page.wait_for_timeout(500)
+    began = time.monotonic()
+    press(page, "Stop")
+    page.get_by_text("Stopped.").locator("visible=true").wait_for()
+    page.wait_for_timeout(max(0, 1000 - 1000 * (time.monotonic() - began)))
+    stopped = written.input_value()
+    assert stopped.startswith("ROMEO:")
+    assert 6 < len(stopped) < 2006
+    page.wait_for_timeout(1000)
+    assert written.input_value() == stopped
+
+
+FIRST = """(before) => new Promise(resolve => {
+    const area = document.querySelector('#written textarea');
+    const button = [...document.querySelectorAll('button')].find(one => one.textContent.trim() === 'Write');
+    const began = performance.now();
+    button.click();
+    const look = () => area.value !== before && area.value.length > 6 && area.value.length < 1900
+        ? resolve(performance.now() - began) : setTimeout(look, 5);
+    look();
+})"""
+"""Milliseconds from a click until a text that was not there before."""
+
+
+def clip(page: Any, app: served.App) -> np.ndarray:
+    """The samples of the clip in the page."""
+    place = page.locator("#clip a[download]").first
+    place.wait_for()
+    samples, rate = soundfile.read(io.BytesIO(httpx.get(place.get_attribute("href")).content))
+    assert rate == 8000
+    return samples
+
+
+def test_a_digit_is_spoken_and_drawn(page: Any, app: served.App) -> None:
+    tab(page, "Audio")
+    choose(page, "Model", "digits-speech")
+    page.get_by_role("combobox", name="Digit").wait_for()
+    choose(page, "Digit", "3")
+    heard: list[float] = []
+    page.on("response", lambda answer: heard.append(time.monotonic()) if answer.url.endswith(".aac") else None)
+
+    def first_sound() -> float:
+        page.wait_for_timeout(300)
+        heard.clear()
+        began = time.monotonic()
+        press(page, "Speak")
+        page.get_by_text("× real time").wait_for()
+        page.wait_for_function("!document.querySelector('#sound-status').innerText.includes('…')")
+        return heard[0] - began if heard else float("inf")
+
+    seconds = fastest(4, first_sound, 2)
+    samples = clip(page, app)
+    assert np.abs(samples).max() > 0.01
+    page.locator("#picture img").wait_for()
+    if shutil.which("ffmpeg"):
+        print(f"first sound after {seconds:.2f} s")
+        assert seconds < 2
+    else:
+        assert page.get_by_text("is not installed where this app runs").is_visible()
+
+
+def test_a_vocoder_wants_a_clip(page: Any) -> None:
+    tab(page, "Audio")
+    choose(page, "Model", "vocoder")
+    page.get_by_text("This model says again what it hears").wait_for()
+    press(page, "Speak")
+    page.get_by_text("hand in a clip, or record one.").last.wait_for()
+
+
+def test_two_texts_are_scored_and_coloured(page: Any) -> None:
+    tab(page, "Score")
+    page.get_by_label("Another text, to compare").fill("Xqzt")
+    press(page, "Score")
+    page.locator("#second-colours .symbol").first.wait_for()
+    assert page.locator("#first-colours .symbol").all_inner_texts() == [*"Maria", "end"]
+    heats = [
+        [float(one.evaluate("one => one.style.getPropertyValue('--heat')")) for one in page.locator(place).all()]
+        for place in ("#first-colours .symbol", "#second-colours .symbol")
+    ]
+    assert sum(heats[0]) / len(heats[0]) < sum(heats[1]) / len(heats[1])
+    colours = {one.evaluate("one => getComputedStyle(one).backgroundColor") for one in page.locator(".symbol").all()}
+    assert len(colours) > 4
+    letter = page.locator("#first-colours .symbol").first
+    letter.hover()
+    assert "bits of surprise" in letter.evaluate("one => getComputedStyle(one, '::after').content")
+    assert "first text is" in page.locator("#verdict").inner_text()
+
+
+def test_a_clip_is_scored_and_drawn(page: Any, tmp_path: Any) -> None:
+    soundfile.write(tmp_path / "tone.wav", 0.3 * np.sin(np.arange(4000) / 9), 8000)
+    tab(page, "Score")
+    tab(page, "Sound")
+    choose(page, "Model", "digits-speech")
+    page.locator("#scored-clip input[type=file]").set_input_files(tmp_path / "tone.wav")
+    page.locator("#scored-clip [data-testid=waveform-Clip], #scored-clip audio").first.wait_for(state="attached")
+    page.wait_for_timeout(500)
+    page.locator("#score-clip").click()
+    page.locator("#clip-numbers .numbers").wait_for()
+    assert "bits a second" in page.locator("#clip-numbers").inner_text()
+    page.locator(".drawn img").locator("visible=true").wait_for()
+
+
+def test_pictures_are_drawn_and_completed(page: Any) -> None:
+    tab(page, "Images")
+    page.evaluate(COUNT)
+    press(page, "Draw")
+    page.get_by_text("9 drawn.").wait_for()
+    assert page.evaluate("window.grids") > 1, "no grid was seen before the last"
+    assert page.locator("#canvas img").get_attribute("alt") == "9 pictures, 28 of 28 rows drawn"
+    whole = page.locator("#canvas img").get_attribute("src")
+    page.get_by_text("A picture to complete").click()
+    page.locator("#begun-examples .gallery-item").first.click()
+    page.locator("#begun img").wait_for()
+    press(page, "Draw")
+    page.get_by_text("What was given is blue.").wait_for()
+    assert page.locator("#canvas img").get_attribute("src") != whole
+
+
+COUNT = """() => {
+    window.grids = 0;
+    new MutationObserver(() => window.grids++).observe(document.querySelector('#canvas'),
+        {subtree: true, childList: true, attributes: true});
+}"""
+"""Counts how often the grid changes."""
+
+
+def test_drawing_can_be_stopped(page: Any) -> None:
+    tab(page, "Images")
+    page.get_by_label("number input for How many").locator("visible=true").fill("25")
+    press(page, "Draw")
+    page.locator("#canvas img").wait_for()
+    press(page, "Stop")
+    page.get_by_text("Stopped.").locator("visible=true").wait_for()
+    rows = page.locator("#canvas img").get_attribute("alt")
+    assert rows != "25 pictures, 28 of 28 rows drawn"
+    page.wait_for_timeout(700)
+    assert page.locator("#canvas img").get_attribute("alt") == rows
+
+
+def test_a_picture_is_scored_and_mapped(page: Any) -> None:
+    tab(page, "Score")
+    tab(page, "Image")
+    page.locator("#scored-examples .gallery-item").first.click()
+    page.locator("#scored-picture img").wait_for()
+    page.locator("#score-picture").click()
+    page.locator("#heat img.heat").wait_for()
+    numbers = page.locator("#picture-numbers").inner_text()
+    assert "bits a pixel" in numbers
+    assert "that the model was not trained on" in numbers
+
+
+def test_no_picture_is_told(page: Any) -> None:
+    tab(page, "Score")
+    tab(page, "Image")
+    page.locator("#score-picture").click()
+    page.get_by_text("There is nothing to score: hand in a picture.").last.wait_for()
+
+
+def test_temperatures_side_by_side(page: Any) -> None:
+    tab(page, "Compare")
+    press(page, "Compare")
+    page.get_by_text("Done.").locator("visible=true").wait_for()
+    texts = [one.input_value() for one in page.locator("#columns textarea").all()]
+    assert [len(text.split("\n")) for text in texts] == [8] * 4
+    assert len(set(texts)) == 4
+
+
+def test_wrong_input_is_told_in_plain_words(page: Any) -> None:
+    page.get_by_label("Beginning").locator("visible=true").fill("Zoë")
+    press(page, "Write")
+    toast = page.locator(".toast-body").first
+    toast.wait_for()
+    told = toast.inner_text()
+    assert "character 'ë'" in told
+    assert "not in the alphabet" in told
+    assert "/" not in told
+
+
+def test_every_card_is_there(page: Any) -> None:
+    tab(page, "About")
+    for name in ("shakespeare", "digits-speech", "names"):
+        page.get_by_role("button", name=re.compile(f"^{name}")).click()
+    assert page.get_by_text("licence of the data").first.is_visible()
+
+
+@pytest.mark.parametrize("theme", ["light", "dark"])
+def test_a_phone_needs_no_scrolling_sideways(chromium: Any, app: served.App, theme: str) -> None:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    page = context.new_page()
+    page.goto(f"{app.url}?__theme={theme}")
+    page.get_by_role("button", name="Write").click()
+    page.locator("#names .badge").first.wait_for(timeout=20_000)
+    assert page.evaluate("document.documentElement.scrollWidth") <= 390
+    ink = page.locator("#names b").first.evaluate("one => getComputedStyle(one).color")
+    assert (sum(map(int, re.findall(r"\d+", ink)[:3])) < 384) == (theme == "light")
+    context.close()
