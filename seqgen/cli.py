@@ -77,6 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     sample.add_argument("--seed", type=int, default=None, help="the same seed gives the same texts")
     sample.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all: .wav, .flac ...")
     sample.add_argument("--png", type=Path, default=None, help="draw waveform, spectrogram and surprise of a clip")
+    sample.add_argument("--probabilities", action="store_true", help="beside pictures, what was expected of each pixel")
     sample.add_argument("--stream", action="store_true", help="raw PCM on standard output, as it is made")
     sample.add_argument("--json", action="store_true", help="one JSON document")
 
@@ -164,6 +165,8 @@ def _sample(options: argparse.Namespace) -> None:
     names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
     choices = {name: getattr(options, name) for name in names}
     label = _label(options.label)
+    if options.probabilities and pipeline.codec.unit != "image":
+        raise ValueError(f"--probabilities is for models of pictures; this is one of {type(pipeline.codec).__name__}")
     if pipeline.codec.unit == "second":
         _sample_sounds(pipeline, options, label, choices)
         return
@@ -202,8 +205,10 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
     items = pipeline.sample(options.n, label=label, **choices)
     if not isinstance(codec, Table):
         from seqgen.grid import grid, png
+        from seqgen.sheet import expected, sheet
 
-        write_atomically(options.out, png(grid(items), 4))
+        drawn = sheet(items, expected(pipeline, items, label)) if options.probabilities else grid(items)
+        write_atomically(options.out, png(drawn, 4))
         print(options.out)
         return
     lines = "\n".join([codec.header, *map(codec.line, items)])
