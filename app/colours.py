@@ -49,7 +49,7 @@ def totals(scored: ScoredText) -> str:
         "perplexity": f"{total.perplexity:,.2f}",
         f"symbols{end}": f"{total.symbols:,.0f}",
     }
-    return _cells(numbers, scored.p_value, "texts")
+    return _cells(numbers, scored.p_value, "texts of like length")
 
 
 def clip_totals(scored: ScoredClip) -> str:
@@ -61,7 +61,7 @@ def clip_totals(scored: ScoredClip) -> str:
         "bits a second": f"{bits / seconds:,.0f}",
         "seconds": f"{seconds:.2f}",
     }
-    return _cells(numbers, scored.p_value, "clips")
+    return _cells(numbers, scored.p_value, "clips of like length")
 
 
 def image_totals(scored: ScoredImage) -> str:
@@ -89,7 +89,7 @@ def _rank(p_value: float, things: str) -> str:
     """What the p-value means, in a sentence."""
     count = "fewer than 1" if p_value < 0.01 else f"{100 * p_value:.0f}"
     return (
-        f'<p class="rank">Of 100 {things} of like length that the model was not trained on, {count} would surprise it '
+        f'<p class="rank">Of 100 {things} that the model was not trained on, {count} would surprise it '
         "as much as this or more: the nearer to 0, the stranger.</p>"
     )
 

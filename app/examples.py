@@ -6,7 +6,7 @@ from gradio.utils import get_upload_folder
 from PIL import Image, ImageDraw, ImageFont
 
 SIDE = 28
-DIGITS = "2359"
+DIGITS = "235"
 
 
 def digits() -> list[str]:

@@ -1,4 +1,4 @@
-"""Models for the package: out of runs, in 16 bits where that costs next to nothing, with a card."""
+"""Models for the package: out of runs, in 16 bits where that costs next to nothing, calibrated, with a card."""
 
 import copy
 import math
@@ -12,8 +12,10 @@ import yaml
 
 from seqgen import checkpoint
 from seqgen.card import card
+from seqgen.codecs import Pixels
 from seqgen.codecs.sound import Sound
-from seqgen.evaluate import held_out
+from seqgen.evaluate import held_out, opened
+from seqgen.grid import dots
 from seqgen.pipeline import Pipeline, load
 from seqgen.score import Total
 from seqgen.seen import HASHES, seen
@@ -25,6 +27,7 @@ TRAINED = {
     "names": "names/full.yaml",
     "shakespeare": "shakespeare/quick.yaml",
     "digits-speech": "speech/digits.yaml",
+    "digits": "digits/labelled.yaml",
 }
 """The recipe of every bundled model."""
 
@@ -49,6 +52,7 @@ def bundle(run: Path, name: str, recipe: str, folder: Path = checkpoint.BUNDLED)
         "stored": {"dtype": str(kept.dtype).removeprefix("torch."), "bits": round(kept.bits, 7)},
         "samples": list(samples(name, kept.pipeline)),
     }
+    kept.pipeline.calibration = opened(kept.pipeline, run).calibration(kept.pipeline.model)
     place = folder / name
     kept.pipeline.save_pretrained(place, kept.dtype)
     if (texts := seen(run, load(run))) is not None:
@@ -82,13 +86,16 @@ def _round(pipeline: Pipeline, dtype: torch.dtype) -> Pipeline:
 
 
 def samples(name: str, pipeline: Pipeline) -> Iterator[dict[str, Any]]:
-    """Commands and what they print, in the words of the command line; of sound, how long the clips are."""
+    """Commands and what they give, in the words of the command line; of sound, how long the clips are."""
     for label in _classes(pipeline):
         said = " ".join(f"--label {key}={value}" for key, value in label.items())
         words = f"seqgen sample {name} {said}".strip()
         if isinstance(pipeline.codec, Sound):
             (clip,) = pipeline.sample(label=label, seed=1)
             yield {"command": f"{words} --seed 1 --out clip.wav", "result": f"{clip.seconds:.2f} s of sound"}
+        elif isinstance(pipeline.codec, Pixels):
+            pictures = pipeline.sample(3, label=label, seed=1)
+            yield {"command": f"{words} -n 3 --seed 1 --out pictures.png", "result": dots(pictures)}
         elif pipeline.codec.end is not None:
             texts = pipeline.sample(12, label=label, seed=1)
             yield {"command": f"{words} -n 12 --seed 1", "result": ", ".join(texts)}

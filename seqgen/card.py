@@ -24,6 +24,7 @@ def _facts(folder: Path, pipeline: Pipeline) -> dict[str, str]:
     told, stored = pipeline.provenance, pipeline.provenance.get("stored") or {}
     model, codec = describe(pipeline.model), describe(pipeline.codec)
     weights = json.loads((folder / MANIFEST).read_text())[WEIGHTS]
+    calibration = pipeline.calibration
     facts = {
         "model": f"{model['class_path']}: {_arguments(model['init_args'])}",
         "parameters": _number(told.get("parameters")),
@@ -35,6 +36,7 @@ def _facts(folder: Path, pipeline: Pipeline) -> dict[str, str]:
         "trained by": _code(told.get("command")),
         "training": ", ".join(_training(told)),
         "weights": f"{stored['dtype']}, which costs {round(stored['bits'], 5) + 0:.5f} bits a symbol" if stored else "",
+        "p-values": "" if calibration is None else f"ranks among {len(calibration.symbols):,} held-out items",
         "SHA-256 of the weights": _code(weights),
         "size": f"{(folder / WEIGHTS).stat().st_size / 1e6:.2f} MB",
     }

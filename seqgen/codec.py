@@ -29,6 +29,8 @@ class Codec(Configurable, ABC):
     """What `lengths` counts, in the singular, such as "character"."""
     length: int | None = None
     """Symbols of every item; None where items differ."""
+    shape: tuple[int, int, int] | None = None
+    """Height, width and channels of items that are images."""
     log_jacobian: Tensor | float = 0.0
     """log |d symbol / d number|, added to a log-density of symbols (T,) to make it one of the numbers of an item."""
     usual_length: int = 500

@@ -11,10 +11,11 @@ import yaml
 from seqgen import sounds
 from seqgen.checkpoint import CheckpointError, find
 from seqgen.codecs.sound import Sound
+from seqgen.conditioned import Label
 from seqgen.data.corpus import lines, locate, read
 from seqgen.detect import Calibration
 from seqgen.model import Batch, Carry, arranged
-from seqgen.pipeline import Label, Pipeline, load
+from seqgen.pipeline import Pipeline, load
 from seqgen.score import Scores, Total, ensemble
 
 if TYPE_CHECKING:

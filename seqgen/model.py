@@ -117,6 +117,8 @@ class Model(nn.Module, Configurable, ABC):
 
     output: Output
 
+    shape: tuple[int, int, int] | None = None
+    """Height, width and channels, of a model of images that takes them as such."""
     dimensions: int | None = None
     """D, for densities of vectors; a sequence then has at most D symbols. None: any number."""
     orders: int | None = 1

@@ -1,13 +1,11 @@
 """A trained model with its codec: what users load to sample and score."""
 
-import dataclasses
 import itertools
 import random
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self, overload
+from typing import Any, Self
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -15,26 +13,20 @@ from torch import Tensor
 import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
-from seqgen import checkpoint, detect, generate
+from seqgen import checkpoint, generate
 from seqgen.audio import Clip
 from seqgen.checkpoint import CheckpointError
 from seqgen.codec import Codec
-from seqgen.codecs.sound import Sound
+from seqgen.conditioned import Label
 from seqgen.config import ConfigError, build, describe
-from seqgen.detect import Calibration, Side
-from seqgen.mel import LogMel, stack
-from seqgen.model import Context, Model, Order, arranged
+from seqgen.detect import Calibration
+from seqgen.mel import LogMel
+from seqgen.model import Context, Model, Order
 from seqgen.output import Sampling
-from seqgen.score import Columns, Scores, Total, ensemble, follow
-
-BATCH = 64
-"""Sequences that are scored at once."""
-
-Label = str | Mapping[str, str] | None
-"""Which class to condition on: "F", or {"sex": "F"} where there are several labels; None where none is said."""
+from seqgen.scorer import Scorer
 
 
-class Pipeline:
+class Pipeline(Scorer):
     """Model, codec, labels and provenance; the model is kept in evaluation mode.
 
     `labels` names the classes of every label, in order, such as {"sex": ["F", "M"]}; `provenance` is plain JSON that
@@ -51,12 +43,8 @@ class Pipeline:
         features: LogMel | None = None,
         calibration: Calibration | None = None,
     ) -> None:
-        check_fit(model, codec, features)
-        self.model = model.eval()
-        self.codec = codec
-        self.labels = {name: list(classes) for name, classes in (labels or {}).items()}
+        super().__init__(model, codec, labels, features)
         self.provenance = dict(provenance or {})
-        self.features = features
         self.calibration = calibration
 
     @classmethod
@@ -183,7 +171,7 @@ class Pipeline:
     ) -> tuple[Tensor, Context | None, int]:
         """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
         symbols, order = self._known(prompt)
-        sound = None if condition is None else self._sound(condition)
+        sound = None if condition is None else self.sound(condition)
         length = self._length(length, len(symbols), sound)
         for name, value, least in (("n", n, 1), ("length", length, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
@@ -219,201 +207,6 @@ class Pipeline:
         order = first.led_by(places)
         return symbols[torch.argsort(order.ranks.cpu()[places])], order
 
-    def _prompt(self, prompt: Any) -> Tensor:
-        return torch.zeros(0, dtype=self.model.output.dtype) if prompt is None else self.codec.encode(prompt)
-
-    @overload
-    def score(
-        self,
-        item: list[Any],
-        *,
-        prefix: Any = None,
-        label: Label | list[Label] = None,
-        end: bool = True,
-        p_value: Side | None = None,
-    ) -> list[Scores]: ...
-    @overload
-    def score(
-        self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True, p_value: Side | None = None
-    ) -> Scores: ...
-    def score(
-        self,
-        item: Any,
-        *,
-        prefix: Any = None,
-        label: Label | list[Label] = None,
-        end: bool = True,
-        p_value: Side | None = None,
-    ) -> Scores | list[Scores]:
-        """log p(item | prefix, label), symbol by symbol; of a list of items, a list, with one label or as many.
-
-        A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves the
-        end symbol out, for an item that may go on. Items of a list are scored in batches, which changes nothing but the
-        speed; the model's memory does not grow with an item's length. `p_value` "low" or "both" asks for the rank among
-        held-out items. Raises ValueError when there is nothing to score, and what the codec raises.
-        """
-        if not isinstance(item, list):
-            scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end, p_value=p_value)
-            return scores[0]
-        if p_value is not None and (prefix is not None or not end):
-            raise ValueError("held-out items were scored whole; expected no prefix, and the end counted, for a p-value")
-        before, labels = self._prompt(prefix), self._labels(label, len(item))
-        if len(before) and self.codec.length is not None:
-            raise ValueError("items that all have as many symbols are scored whole, expected no prefix")
-        if (order := self.model.order_number(0)) is not None:
-            order = order.led_by(torch.arange(len(before)))
-        symbols, counts = self.codec.encode_all(item)
-        encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
-        sequences = [self._sequence(one, place, before, end) for one, place in encoded]
-        by_length = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
-        results: dict[int, Scores] = {}
-        for group in (by_length[first : first + BATCH] for first in range(0, len(item), BATCH)):
-            padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
-            sounds = [[prefix, item[place]] for place in group] if self.features is not None else None
-            context = self._context(None if labels is None else labels[group], len(group), sounds)
-            x, context = arranged(padded.to(self.model.device), context, order)
-            columns = Columns.join(list(follow(self.model, [x], context)))
-            if order is not None:
-                columns = columns.select((slice(None), order.restore(torch.arange(x.shape[1], device=x.device)).cpu()))
-            for row, place in enumerate(group):
-                kept = slice(len(before), len(sequences[place]))
-                results[place] = self._scores(columns.select((row, kept)), kept)
-        said = label if isinstance(label, list) else [label] * len(item)
-        if p_value is not None:
-            for place, one in results.items():
-                ranked = self.p_value(one.total, bool(said[place]), p_value)
-                results[place] = dataclasses.replace(one, p_value=ranked)
-        return [results[place] for place in range(len(item))]
-
-    def p_value(self, total: Total, labelled: bool = False, side: Side = "low") -> float:
-        """The rank of an item's log p per symbol among held-out ones of like length, scored given a label or not.
-
-        Raises ValueError for a model without held-out scores.
-        """
-        if self.calibration is None:
-            raise ValueError("the model has no held-out scores to rank among; seqgen calibrate RUN adds them")
-        return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
-
-    def ratios(self, items: list[Any], background: "Pipeline", *, label: Label | list[Label] = None) -> list[float]:
-        """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one."""
-        own, other = self.score(items, label=label), background.score(items)
-        pairs = zip(own, other, strict=True)
-        return [detect.likelihood_ratio(one.log_prob, two.log_prob, one.total.symbols) for one, two in pairs]
-
-    def purify(self, items: list[Any], radius: int, *, label: Label = None, below: float | None = None) -> list[Any]:
-        """The likeliest items of which no symbol is farther than `radius` levels away, found symbol by symbol.
-
-        With `below` only items whose p-value is smaller are changed. Raises ValueError for items without levels.
-        """
-        if self.codec.length is None:
-            raise ValueError(f"{type(self.codec).__name__} has no levels that are near each other")
-        x = torch.stack([self.codec.encode(item) for item in items])
-        chosen = list(range(len(items)))
-        if below is not None:
-            ranked = self.score(items, label=label, p_value="low")
-            chosen = [place for place, one in enumerate(ranked) if one.p_value is not None and one.p_value < below]
-        for first in range(0, len(chosen), BATCH):
-            group = chosen[first : first + BATCH]
-            x[group] = detect.purify(self.model, x[group], radius, self.context(label, len(group))).cpu()
-        return [self.codec.decode(row) for row in x]
-
-    def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
-        symbols = self.codec.close(symbols) if end else symbols
-        if not len(symbols):
-            raise ValueError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
-        return torch.cat([before, symbols])
-
-    def score_orders(self, items: Sequence[Any], orders: int, *, label: Label | list[Label] = None) -> list[Total]:
-        """Totals of vectors under the mixture of the model's first factorisations, of which each has equal weight.
-
-        Raises ValueError for more factorisations than the model was made for.
-        """
-        labels, totals = self._labels(label, len(items)), []
-        for first in range(0, len(items), BATCH):
-            group = slice(first, first + BATCH)
-            x = torch.stack([self.codec.encode(item) for item in items[group]]).to(self.model.device)
-            context = self._context(None if labels is None else labels[group], len(x), None)
-            log_probs = ensemble(self.model, x, context, orders) + self._log_jacobian(slice(x.shape[1])).sum()
-            units = self.codec.lengths(x[0].cpu()).sum().item()
-            totals += [Total(-nats, x.shape[1], units, self.codec.unit) for nats in log_probs.tolist()]
-        return totals
-
-    def _log_jacobian(self, kept: slice) -> Tensor:
-        whole = torch.as_tensor(self.codec.log_jacobian, dtype=torch.float64)
-        return whole[kept] if whole.ndim else whole
-
-    def _scores(self, columns: Columns, kept: slice = slice(None)) -> Scores:
-        x, log_probs, ranks, entropies = columns
-        log_probs = log_probs + self._log_jacobian(kept)
-        total = Total(-float(log_probs.sum()), len(x), self.codec.lengths(x).sum().item(), self.codec.unit)
-        return Scores(self.codec.names(x), log_probs, ranks, entropies, x[-1].item() == self.codec.end, total)
-
-    def score_pieces(
-        self, pieces: Iterable[Any], *, label: Label = None, condition: Any = None, end: bool = True
-    ) -> Iterator[Scores]:
-        """The score of one long item that comes in pieces, in constant memory: scores of consecutive parts.
-
-        The totals of the parts add up to the item's. A model with features needs the whole sound as `condition`.
-        """
-        context = self.context(label, 1, None if condition is None else [condition])
-        order = self.model.order_number(0)
-        if self.codec.length is not None or not (order is None or order.natural):
-            raise ValueError("an item with a number of symbols of its own, or in an order of its own, is scored whole")
-        closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
-        symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
-        for part in follow(self.model, symbols, context):
-            yield self._scores(part.select(0))
-
-    def context(self, label: Label | list[Label], batch: int, sounds: Sequence[Any] | None = None) -> Context | None:
-        """One label for a batch of sequences, or one for each, and the features of `sounds`, as many or one for all.
-
-        Raises ValueError for a label or a class that the model lacks, and for sounds where it has no features.
-        """
-        return self._context(self._labels(label, batch), batch, sounds)
-
-    def _context(self, labels: Tensor | None, batch: int, sounds: Sequence[Any] | None) -> Context | None:
-        features = None if sounds is None else self._features(sounds).expand(batch, -1, -1)
-        if self.features is not None and features is None:
-            raise ValueError("the model is conditioned on the features of a sound, expected one")
-        return None if labels is None and features is None else Context(labels, features)
-
-    def _features(self, sounds: Sequence[Any]) -> Tensor:
-        found = [self._sound(sound) for sound in sounds]
-        assert self.features is not None  # or there were no sound
-        return stack([self.features(sound.samples) for sound in found]).to(self.model.device)
-
-    def _sound(self, item: Any) -> Clip:
-        """A sound to be conditioned on, or a list of some, one behind the other, as the model would hear it."""
-        if self.features is None or not isinstance(self.codec, Sound):
-            raise ValueError("a sound to be conditioned on is given, but the model takes no features")
-        parts = item if isinstance(item, list) else [item]
-        samples = np.concatenate([self.codec.samples(part) for part in parts if part is not None])
-        if not len(samples):
-            raise ValueError("the sound to be conditioned on is empty")
-        return Clip(samples, self.codec.rate)
-
-    def _labels(self, label: Label | list[Label], batch: int) -> Tensor | None:
-        if isinstance(label, list):
-            if len(label) != batch:
-                raise ValueError(f"got {len(label)} labels for {batch} items, expected one for each, or one for all")
-            rows = [self._labels(one, 1) for one in label]
-            silent = torch.zeros(1, len(self.labels), dtype=torch.int64, device=self.model.device)
-            return torch.cat([silent if row is None else row for row in rows]) if any(label) else None
-        if label is None or label == {}:
-            return None
-        if isinstance(label, str):
-            if len(self.labels) != 1:
-                raise ValueError(f"label is {label!r}; say it as name=class, the model's labels are {self._choices()}")
-            label = {next(iter(self.labels)): label}
-        for name, value in label.items():
-            if value not in self.labels.get(name, ()):
-                raise ValueError(f"no label {name}={value}; the model's labels are {self._choices()}")
-        row = [classes.index(label[name]) + 1 if name in label else 0 for name, classes in self.labels.items()]
-        return torch.tensor([row], device=self.model.device).expand(batch, -1)
-
-    def _choices(self) -> str:
-        return "; ".join(f"{name}: {', '.join(classes)}" for name, classes in self.labels.items()) or "none"
-
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
     """The pipeline in a run or model folder, or a bundled one: `seqgen.load("names").score("Maria")`."""
@@ -425,29 +218,6 @@ def _seed(seed: int | None) -> int:
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
         raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
     return seed
-
-
-def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
-    """Raises ValueError when the model's output does not speak of the codec's symbols, or its features are others."""
-    support = model.output(torch.zeros(model.output.size))
-    classes = len(support.enumerate_support()) if support.has_enumerate_support else None
-    if None not in (codec.length, model.dimensions) and codec.length != model.dimensions:
-        raise ValueError(
-            f"items have {codec.length} symbols and the model {model.dimensions} variables, expected as many: "
-            f"--model.model.dimensions {codec.length}"
-        )
-    if codec.size != classes:
-        raise ValueError(
-            f"the codec has {codec.size or 'numbers for'} symbols and the model's output {classes or 'numbers'}, "
-            "expected as many"
-        )
-    expected = (model.init_args.get("features", 0), model.init_args.get("hop", 1))
-    given = (0, 1) if features is None else (features.mels, features.hop)
-    if expected[0] != given[0] or (given[0] and expected[1] != given[1]):
-        raise ValueError(
-            f"the model takes {expected[0]} features for every {expected[1]} symbols, and {given[0]} for every "
-            f"{given[1]} are given, expected the same"
-        )
 
 
 def _device(name: str | torch.device) -> torch.device:

@@ -7,9 +7,10 @@ import torch
 
 from seqgen.codecs import Pixels
 from seqgen.codecs.pixels import GREY
+from seqgen.conditioned import Label
 from seqgen.grid import GAP, grid
 from seqgen.model import arranged
-from seqgen.pipeline import Label, Pipeline
+from seqgen.pipeline import Pipeline
 
 
 @torch.inference_mode()

@@ -16,7 +16,8 @@ from seqgen import audio, figure
 from seqgen.audio import AudioError, Clip
 from seqgen.checkpoint import write_atomically
 from seqgen.codecs.sound import Sound
-from seqgen.pipeline import Label, Pipeline
+from seqgen.conditioned import Label
+from seqgen.pipeline import Pipeline
 from seqgen.score import Rank, Scores, Total, shown, unranked
 
 

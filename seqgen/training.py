@@ -11,12 +11,13 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel
 
 import seqgen
+from seqgen.conditioned import check_fit
 from seqgen.config import describe
 from seqgen.data.module import DataModule
 from seqgen.model import Batch, Carry, Model, arranged
 from seqgen.output import Output
 from seqgen.outputs import Categorical
-from seqgen.pipeline import Pipeline, check_fit
+from seqgen.pipeline import Pipeline
 
 
 class Training(LightningModule):

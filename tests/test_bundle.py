@@ -59,6 +59,8 @@ def test_a_bundled_model(name: str) -> None:
     for fact in (pipeline.provenance["licence"], pipeline.provenance["command"], weights, "parameters", "held out"):
         assert fact in text
     assert shlex.split(pipeline.provenance["command"])[:2] == ["seqgen", "fit"]
+    assert pipeline.calibration is not None
+    assert 100 < len(pipeline.calibration.symbols) < 20_000
     held_out = pipeline.provenance["held_out"]["held out"]
     assert 0 < held_out["bits_per_symbol"] < math.log2(pipeline.codec.size or math.inf)
 
@@ -80,7 +82,7 @@ def test_a_path_goes_before_a_name(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert checkpoint.find("names") == Path("names/model")
     for name in ("../names", "names/", "nam", "*"):
         if not Path(name, "model").exists():
-            with pytest.raises(CheckpointError, match="or one of digits-speech, names, shakespeare"):
+            with pytest.raises(CheckpointError, match="or one of digits, digits-speech, names, shakespeare"):
                 checkpoint.find(name)
 
 
@@ -95,6 +97,9 @@ def test_bundling_a_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     before = seqgen.load(run).score("abc").log_prob
     assert made.score("abc").log_prob == pytest.approx(before, abs=0.05)
     assert made.provenance["stored"]["bits"] < COST
+    assert made.calibration is not None
+    assert len(made.calibration.scores) == 2
+    assert made.score(WORDS[0], p_value="low").p_value > 0
     assert "`seqgen sample mine --label sex=F -n 12 --seed 1`" in (tmp_path / "mine" / "card.md").read_text()
     known = seen(tmp_path / "mine", made)
     assert known == seen(run, seqgen.load(run))

@@ -18,7 +18,7 @@ from seqgen.codecs import Pixels
 from seqgen.data.corpus import DataError
 from seqgen.data.images import Images
 from seqgen.data.pictures import part_of, pictures
-from seqgen.grid import grid, png
+from seqgen.grid import dots, grid, png
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (30, 4, 5), dtype=np.uint8)
@@ -327,6 +327,13 @@ def test_quantization(levels: int, tmp_path: Path) -> None:
 
 
 # -- the grid
+
+
+def test_pictures_as_braille() -> None:
+    """Dots 1 2 3 7 go down on the left, 4 5 6 8 on the right; what lacks at the edges is dark."""
+    picture = np.zeros((5, 3), np.uint8)
+    picture[0, 0] = picture[3, 1] = picture[4, 2] = 255
+    assert dots([picture, np.full((8, 2, 3), 200, np.uint8)]) == "\u2881\u2800 \u28ff\n\u2800\u2801 \u28ff"
 
 
 def test_a_grid_shows_all_pictures() -> None:

@@ -9,6 +9,7 @@ from examples import COLOUR, PIXELS
 from torch import Tensor
 from torch.nn import functional as F
 
+from seqgen.codecs import Pixels
 from seqgen.generate import draw_noise, sample
 from seqgen.model import Context, Model
 from seqgen.models import PixelCNN, PixelRNN
@@ -17,6 +18,7 @@ from seqgen.nn.diagonal import DiagonalBiLSTM, skew, unskew
 from seqgen.nn.masked import ChannelLinear
 from seqgen.nn.rows import RowLSTM
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
+from seqgen.pipeline import Pipeline
 
 KINDS = pytest.mark.parametrize("kind", PIXELS)
 
@@ -302,3 +304,10 @@ def test_refuses(kind: Any, arguments: dict[str, Any]) -> None:
 def test_refuses_other_cells() -> None:
     with pytest.raises(ValueError, match="cell is 'column', expected row or diagonal"):
         PixelRNN(Bernoulli(), height=4, width=4, cell="column")
+
+
+def test_pictures_of_as_many_pixels_in_another_shape_are_refused() -> None:
+    model = PixelCNN(Bernoulli(), height=4, width=6, filters=4, depth=1, end=4)
+    with pytest.raises(ValueError, match=r"height, width and channels \(6, 4, 1\) and the model's of \(4, 6, 1\)"):
+        Pipeline(model, Pixels(6, 4, levels=2))
+    assert Pipeline(model, Pixels(4, 6, levels=2)).sample(seed=1)[0].shape == (4, 6)

@@ -51,6 +51,7 @@ class Pixels(Vectors):
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
             raise ValueError(f"levels is {levels!r}, expected a whole number from 2 to 256")
         self.height, self.width, self.channels, self.size = height, width, channels, levels
+        self.shape = height, width, channels
         self.length = height * width * channels
 
     def quantize(self, values: np.ndarray) -> np.ndarray:

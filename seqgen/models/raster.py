@@ -67,6 +67,7 @@ class Raster(Model):
         super().__init__()
         self.output, self.stack = output, stack
         self.height, self.width, self.channels = height, width, channels
+        self.shape = height, width, channels
         self.dimensions = height * width * channels
         self.scalar = scalar and output.width > 1
         self.couplings = 0 if output.shifts is None else channels - 1
