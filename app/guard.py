@@ -8,10 +8,9 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from seqgen_app.body import Message, Receive, Shut, counted, read, replayed
 from seqgen_app.limits import Limits, Refused
 
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Message, Receive, Send], Awaitable[None]]
 
@@ -28,24 +27,14 @@ HEADERS = [
     (b"x-content-type-options", b"nosniff"),
     (b"referrer-policy", b"no-referrer"),
 ]
-DRAINED = 20
-"""A body so many times too long is read to its end, so that the answer arrives; of a longer one the line is cut."""
-
-
-class Shut(Exception):
-    """A request that is turned away with a status and a word."""
-
-    def __init__(self, status: int, word: str) -> None:
-        super().__init__(word)
-        self.status = status
 
 
 class Guard:
     """ASGI: turns away other sites, other hosts, and bodies that are too long, nested, no JSON, or not an event's.
 
     `hosts` are the names under which the app may be called, None for any; `files` is the folder of uploads, the only
-    files that a request may name; `arity(path, body)` is how many values the event of a request takes, None where
-    there is no such event.
+    files that a request may name; `event(path, body)` is what values the event of a request takes, for each a range
+    that it lies in or None for any, and None where there is no such event.
     """
 
     def __init__(
@@ -54,9 +43,9 @@ class Guard:
         limits: Limits,
         hosts: frozenset[str] | None,
         files: Path,
-        arity: Callable[[str, dict[str, Any]], int | None],
+        event: Callable[[str, dict[str, Any]], list[range | None] | None],
     ) -> None:
-        self.app, self.limits, self.hosts, self.files, self.arity = app, limits, hosts, files, arity
+        self.app, self.limits, self.hosts, self.files, self.event = app, limits, hosts, files, event
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
         """Let the request in, or answer it."""
@@ -95,11 +84,11 @@ class Guard:
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return receive
         if path == UPLOAD or path == "/login":
-            return _counted(receive, self.limits.upload + 10_000)
-        body = await _read(receive, headers, self.limits.body)
+            return counted(receive, self.limits.upload + 10_000)
+        body = await read(receive, headers, self.limits.body)
         if body or path.startswith((f"{PREFIX}/queue", f"{PREFIX}/call", f"{PREFIX}/run", f"{PREFIX}/api")):
             self._judge(path, body)
-        return _replayed(body, receive)
+        return replayed(body, receive)
 
     def _judge(self, path: str, body: bytes) -> None:
         """Raises Shut for a body that is no JSON of finite numbers, or does not fit the event that it names."""
@@ -123,11 +112,14 @@ class Guard:
             if "data" in found or path.startswith((f"{PREFIX}/queue", f"{PREFIX}/call")):
                 raise Shut(400, "The request's data is no list.")
             return
-        expected = self.arity(path, found)
+        expected = self.event(path, found)
         if expected is None:
             raise Shut(404, "There is no such function.")
-        if len(data) != expected:
-            raise Shut(400, f"The request has {len(data)} values, expected {expected}.")
+        if len(data) != len(expected):
+            raise Shut(400, f"The request has {len(data)} values, expected {len(expected)}.")
+        for value, indexes in zip(data, expected, strict=True):
+            if indexes is not None and (type(value) is not int or value not in indexes):
+                raise Shut(400, f"The request chooses none of {len(indexes)} examples.")
 
     def _judge_file(self, name: Any) -> None:
         """A file that is named must be one that was uploaded, or made, here."""
@@ -139,10 +131,12 @@ class Guard:
             raise Shut(400, "The request names a file that was not uploaded here.")
 
 
-def event_arity(functions: Callable[[], MutableMapping[int, Any]]) -> Callable[[str, dict[str, Any]], int | None]:
-    """How many values an event takes, of the events of a Gradio app; of those named in a path, or else in the body."""
+def events(
+    functions: Callable[[], MutableMapping[int, Any]],
+) -> Callable[[str, dict[str, Any]], list[range | None] | None]:
+    """What values an event takes, of the events of a Gradio app; of those named in a path, or else in the body."""
 
-    def arity(path: str, body: dict[str, Any]) -> int | None:
+    def event(path: str, body: dict[str, Any]) -> list[range | None] | None:
         name = re.fullmatch(rf"{PREFIX}/(?:call|run|api)/([^/]+)", path)
         known = functions()
         if name and name[1] != "predict":
@@ -150,9 +144,12 @@ def event_arity(functions: Callable[[], MutableMapping[int, Any]]) -> Callable[[
         else:
             index = body.get("fn_index")
             found = known.get(index) if isinstance(index, int) and not isinstance(index, bool) else None
-        return None if found is None or found.fn is None else len(found.inputs)
+        if found is None or found.fn is None:
+            return None
+        # Gradio does not check the index of an example.
+        return [range(len(one.raw_samples)) if hasattr(one, "raw_samples") else None for one in found.inputs]
 
-    return arity
+    return event
 
 
 def _bare(host: str) -> str:
@@ -191,57 +188,6 @@ def _paths(value: Any) -> Iterator[Any]:
     if isinstance(value, list):
         for inner in value:
             yield from _paths(inner)
-
-
-async def _read(receive: Receive, headers: dict[str, str], most: int) -> bytes:
-    """The body. Raises Shut for one that is too long, once it was read and thrown away."""
-    length = headers.get("content-length", "0")
-    parts, size, more = [], 0, not length.isdigit() or int(length) <= DRAINED * most
-    while more:
-        message = await receive()
-        if message["type"] == "http.disconnect":
-            raise Shut(400, "The request broke off.")
-        part, more = message.get("body", b""), message.get("more_body", False)
-        size += len(part)
-        if size <= most:
-            parts.append(part)
-        elif size > DRAINED * most:
-            break
-    if size > most or (length.isdigit() and int(length) > most):
-        raise Shut(413, f"The request is longer than {most:,} bytes.")
-    return b"".join(parts)
-
-
-def _replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the body once, then what comes behind it, which is the end of the connection."""
-    given = False
-
-    async def replay() -> Message:
-        nonlocal given
-        if given:
-            return await receive()
-        given = True
-        return {"type": "http.request", "body": body, "more_body": False}
-
-    return replay
-
-
-def _counted(receive: Receive, most: int) -> Receive:
-    """The body as it comes, up to so many bytes."""
-    size = 0
-
-    async def count() -> Message:
-        nonlocal size
-        message = await receive()
-        size += len(message.get("body", b""))
-        if size > most:
-            while message.get("more_body", False) and size < DRAINED * most:
-                message = await receive()
-                size += len(message.get("body", b""))
-            raise Shut(413, f"The upload is longer than {most:,} bytes.")
-        return message
-
-    return count
 
 
 async def _say(send: Send, status: int, word: str) -> None:

@@ -94,12 +94,12 @@ def _launched(
     from starlette.middleware import Middleware
 
     from seqgen_app import style
-    from seqgen_app.guard import Guard, event_arity
+    from seqgen_app.guard import Guard, events
     from seqgen_app.page import page
 
     blocks = page(shelf, limits)
     hosts = LOCAL if host in LOCAL else None
-    guard = Middleware(Guard, limits, hosts, files, event_arity(lambda: blocks.fns))
+    guard = Middleware(Guard, limits, hosts, files, events(lambda: blocks.fns))
     blocks.launch(
         server_name=host,
         server_port=port,

@@ -21,8 +21,8 @@ CSS = """
 #written textarea, #columns textarea { font-family: var(--font-mono); font-size: 0.92em; line-height: 1.5; }
 .used { align-items: end; }
 
-.numbers { display: flex; flex-wrap: wrap; gap: 0.5rem; margin: 0.25rem 0; }
-.numbers div { flex: 1 1 4.6rem; padding: 0.5rem 0.75rem; border: 1px solid var(--border-color-primary);
+.numbers { display: grid; gap: 0.5rem; margin: 0.25rem 0; grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr)); }
+.numbers div { padding: 0.5rem 0.75rem; border: 1px solid var(--border-color-primary);
   border-radius: var(--radius-md); background: var(--background-fill-secondary); }
 .numbers b { display: block; font-size: 1.15em; font-variant-numeric: tabular-nums; color: var(--body-text-color); }
 .numbers small { color: var(--body-text-color-subdued); }

@@ -94,8 +94,8 @@ def samples(name: str, pipeline: Pipeline) -> Iterator[dict[str, Any]]:
             (clip,) = pipeline.sample(label=label, seed=1)
             yield {"command": f"{words} --seed 1 --out clip.wav", "result": f"{clip.seconds:.2f} s of sound"}
         elif isinstance(pipeline.codec, Pixels):
-            pictures = pipeline.sample(3, label=label, seed=1)
-            yield {"command": f"{words} -n 3 --seed 1 --out pictures.png", "result": dots(pictures)}
+            pictures = pipeline.sample(2, label=label, seed=1)
+            yield {"command": f"{words} -n 2 --seed 1 --out pictures.png", "result": dots(pictures)}
         elif pipeline.codec.end is not None:
             texts = pipeline.sample(12, label=label, seed=1)
             yield {"command": f"{words} -n 12 --seed 1", "result": ", ".join(texts)}

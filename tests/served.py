@@ -28,13 +28,12 @@ FLAGS += ["--disable-component-update", "--disable-sync", "--autoplay-policy=no-
 
 
 class App(NamedTuple):
-    """Where it answers, its process, where it writes what it prints, and how long it took until the first page."""
+    """Where it answers, its process, where it writes what it prints, and the seconds until its first page."""
 
     url: str
     process: "subprocess.Popen[bytes]"
     log: Path
     seconds: float
-    computed: float  # seconds of a processor until then
 
     def printed(self) -> str:
         """What it has printed so far."""
@@ -63,9 +62,7 @@ def app(log: Path, runs: Sequence[Path] = (), arguments: Sequence[str] = (), **e
         try:
             url = f"http://127.0.0.1:{port}"
             _wait(url, process, log)
-            seconds = time.monotonic() - began
-            ticks = Path(f"/proc/{process.pid}/stat").read_text().rpartition(")")[2].split()[11:13]
-            yield App(url, process, log, seconds, sum(map(int, ticks)) / os.sysconf("SC_CLK_TCK"))
+            yield App(url, process, log, time.monotonic() - began)
         finally:
             process.terminate()
             process.wait(timeout=20)

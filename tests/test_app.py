@@ -253,7 +253,7 @@ def test_a_call_can_be_cancelled(client: Client) -> None:
     job.cancel()
     began = time.monotonic()
     assert client.predict("names", api_name="/sample_text")["done"]
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
 
 
 def test_sample_audio_and_score_audio(client: Client) -> None:

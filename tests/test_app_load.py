@@ -73,7 +73,7 @@ def test_two_hundred_clients_at_once_get_an_answer_or_hear_that_the_queue_is_ful
     status, answer = asyncio.run(one(app, "sample_text", text(n=5)))
     assert status == 200
     assert '"done": true' in answer
-    assert time.monotonic() - began < 3
+    assert time.monotonic() - began < 10
     assert "Traceback" not in app.printed()
 
 

@@ -10,12 +10,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.stats import multivariate_normal
 
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs import Pixels, Table
 from seqgen.config import build, describe
 from seqgen.data import table
 from seqgen.data.corpus import DataError
+from seqgen_recipes.table import folds
 
 FOLDS = Path(__file__).parents[2] / "shared" / "data" / "uci" / "red_wine_nade_folds.hdf5"
 CODEC = Table(["a", "b c", "d"], [1.0, -2.0, 0.0], [2.0, 0.5, 1.0])
@@ -273,3 +275,38 @@ def test_the_folds_that_rnade_was_published_with() -> None:
     data = module(FOLDS, fold=2)
     assert [len(data.parts[part]) for part in ("train", "val", "test")] == [1272, 168, 159]
     assert data.codec.length == 11
+
+
+# -- the recipe that runs over folds
+
+
+def test_one_gaussian_is_fitted_to_training_and_scored_on_the_test_part(tmp_path: Path) -> None:
+    random = np.random.default_rng(1)
+    rows = random.normal(size=(60, 3)) @ random.normal(size=(3, 3)) + [5, 0, -3]
+    parts = ["train"] * 40 + ["val"] * 10 + ["test"] * 10
+    lines = [f"{part},{','.join(map(repr, row.tolist()))}" for part, row in zip(parts, rows, strict=True)]
+    data = module(written(tmp_path / "t.csv", "\n".join(["split,a,b,c", *lines])))
+    mean, scale = rows[:40].mean(0), rows[:40].std(0)
+    z = (rows - mean) / scale
+    expected = multivariate_normal(z[:50].mean(0), np.cov(z[:50].T, bias=True)).logpdf(z[50:]).mean()
+    assert folds.gaussian(data) == pytest.approx(expected, abs=1e-4)
+
+
+def test_a_run_over_folds_trains_each_once_and_prints_their_mean(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    random = np.random.default_rng(1)
+    lines = [f"{part},{','.join(map(str, random.normal(size=11)))}" for part in ["train"] * 40 + ["val", "test"] * 10]
+    path = written(tmp_path / "t.csv", "\n".join(["split," + ",".join("abcdefghijk"), *lines]))
+    few = ["--trainer.max_steps=2", "--trainer.val_check_interval=1"]
+    words = ["folds", str(path), "--folds=2", "--orders=3", f"--runs={tmp_path / 'runs'}", *few]
+    for _ in range(2):
+        monkeypatch.setattr(sys, "argv", words)
+        folds.main()
+    printed = [line.split() for line in capsys.readouterr().out.splitlines()]
+    once, again = printed[:-4], printed[-4:]
+    assert [line[0] for line in again] == ["fold", "1", "2", "mean"]
+    assert all(line in once for line in again)  # and the first time, when it trained
+    figures = np.array([line[2:] for line in again[1:3]], float)
+    assert np.allclose(figures.mean(0), np.array(again[3][1:], float), atol=1e-3)
+    assert (figures[:, 1:] < -5).all()
