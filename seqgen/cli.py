@@ -76,6 +76,7 @@ def _add_sample(commands: Any) -> None:
     parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same texts")
     parser.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all: .wav, .flac ...")
     parser.add_argument("--png", type=Path, default=None, help="draw waveform, spectrogram and surprise of a clip")
+    parser.add_argument("--probabilities", action="store_true", help="beside pictures, what was expected of each pixel")
     parser.add_argument("--stream", action="store_true", help="raw PCM on standard output, as it is made")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 

@@ -37,7 +37,10 @@ def quick(configs: Sequence[str], folder: Path) -> list[str]:
     data = _data(configs)
     codec = data["init_args"].get("codec", {})
     pieces = ["--data.codec.init_args.vocabulary=400"] if codec.get("class_path") == "SentencePiece" else []
-    return [*QUICK, *pieces, f"--data.path={write(data, folder)}"]
+    if colours := len(data["init_args"].get("shape") or []) == 3:  # as small as can be: three times as many symbols
+        data["init_args"]["shape"] = [8, 8, 3]
+    sizes = ["--data.shape=[8,8,3]", *(f"--model.model.init_args.{side}=8" for side in ("height", "width"))]
+    return [*QUICK, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
 
 
 def write(data: dict[str, Any], folder: Path) -> Path:
@@ -48,7 +51,7 @@ def write(data: dict[str, Any], folder: Path) -> Path:
     if data["class_path"].rpartition(".")[2] == "Table":
         return table(folder / "tiny.csv")
     if data["class_path"].rpartition(".")[2] == "Images":
-        return pictures(folder / "tiny.npz")
+        return pictures(folder / "tiny.npz", arguments.get("shape") or (28, 28))
     letters = random.Random(0)
     names = ["".join(letters.choices("aeioumnrst", k=letters.randint(2, 9))).capitalize() for _ in range(400)]
     names.append(EVERY)
@@ -81,9 +84,9 @@ def table(path: Path) -> Path:
     return _written(path, "\n".join(rows) + "\n")
 
 
-def pictures(path: Path) -> Path:
-    """A hundred binary pictures of 28 x 28, and labels from 0 to 9."""
-    np.savez(path, x=255 * np.random.default_rng(0).integers(0, 2, (100, 28, 28), np.uint8), y=np.arange(100) % 10)
+def pictures(path: Path, shape: Sequence[int] = (28, 28)) -> Path:
+    """A hundred binary pictures, and labels from 0 to 9."""
+    np.savez(path, x=255 * np.random.default_rng(0).integers(0, 2, (100, *shape), np.uint8), y=np.arange(100) % 10)
     return path
 
 

@@ -32,6 +32,8 @@ NOT_HERE = {
 }
 SHORTER = {
     "scripts/benchmark": ["--rounds=1", "--seconds=0"],
+    "python -m seqgen_recipes.digits.detect": ["--foreign=my.npz", "--count=4", "--epochs=1"],
+    "python -m seqgen_recipes.names.detect": ["--words=my.txt", "--count=20"],
     "python -m seqgen_recipes.wikipedia.brackets": ["--texts=2", "--length=50", "--path=my.txt"],
     "python -m seqgen_recipes.speech.recognise": ["--clips=10"],
     "python -m seqgen_recipes.speech.vocoder": ["--clips=1", "--seconds=0.1"],

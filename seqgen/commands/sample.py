@@ -20,6 +20,8 @@ def sample(options: argparse.Namespace) -> None:
     names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
     choices = {name: getattr(options, name) for name in names}
     label = labels(options.label)
+    if options.probabilities and pipeline.codec.unit != "image":
+        raise ValueError(f"--probabilities is for models of pictures; this is one of {type(pipeline.codec).__name__}")
     if pipeline.codec.unit == "second":
         _sample_sounds(pipeline, options, label, choices)
         return
@@ -58,8 +60,10 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
     items = pipeline.sample(options.n, label=label, **choices)
     if not isinstance(codec, Table):
         from seqgen.grid import grid, png
+        from seqgen.sheet import expected, sheet
 
-        write_atomically(options.out, png(grid(items), 4))
+        drawn = sheet(items, expected(pipeline, items, label)) if options.probabilities else grid(items)
+        write_atomically(options.out, png(drawn, 4))
         print(options.out)
         return
     lines = "\n".join([codec.header, *map(codec.line, items)])
