@@ -166,7 +166,7 @@ def test_a_thousand_hostile_bodies(app: served.App) -> None:
 # -- memory
 
 
-@pytest.mark.timeout(MINUTES * 60 + 120)
+@pytest.mark.timeout(MINUTES * 72 + 240)
 def test_memory_is_flat(app: served.App) -> None:
     """Names, plays, sounds and scores, each from a visitor of its own."""
     calls = [
