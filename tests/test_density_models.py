@@ -143,10 +143,10 @@ def test_sampling_equals_the_oracle(kind: Any, output: Any) -> None:
     """Symbol by symbol at the same noise, in a random order, labelled; all variables, so up to the very last."""
     model = kind(output, orders=0, labels=[2]).double().requires_grad_(False)
 
-    class Slow(type(model)):
+    class ByForward(type(model)):
         start, step = Model.start, Model.step
 
-    slow = Slow(**model.init_args).double().eval()
+    slow = ByForward(**model.init_args).double().eval()
     slow.load_state_dict(model.state_dict())
     for number in range(3):
         context = Context(torch.tensor([[0], [1], [2]]), order=model.order_number(number))
