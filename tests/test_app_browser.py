@@ -208,13 +208,21 @@ def test_drawing_can_be_stopped(page: Any) -> None:
     tab(page, "Images")
     page.get_by_label("number input for How many").locator("visible=true").fill("25")
     press(page, "Draw")
-    page.locator("#canvas img").wait_for()
-    press(page, "Stop")
+    page.evaluate(STOP)
     page.get_by_text("Stopped.").locator("visible=true").wait_for()
     rows = page.locator("#canvas img").get_attribute("alt")
     assert rows != "25 pictures, 28 of 28 rows drawn"
     page.wait_for_timeout(700)
     assert page.locator("#canvas img").get_attribute("alt") == rows
+
+
+STOP = """() => new Promise(stopped => {
+    const seen = [...document.querySelectorAll('button')].filter(one => one.offsetParent);
+    const stop = seen.find(one => one.textContent.trim() === 'Stop');
+    const look = () => document.querySelector('#canvas img') ? stopped(stop.click()) : setTimeout(look, 5);
+    look();
+})"""
+"""Press Stop as soon as there is a row."""
 
 
 def test_a_picture_is_scored_and_mapped(page: Any) -> None:
