@@ -167,8 +167,6 @@ def uploaded(handed: Any) -> str | None:
 
 def wav(clip: Clip) -> str:
     """The path of a 16-bit WAV file among those that are deleted by age."""
-    if not len(clip.samples):
-        raise Refused("The model ended the clip before its first sample; try another seed.")
     samples, folder = audio.pcm(clip.samples), get_upload_folder()
     path: str = save_audio_to_cache(samples, clip.rate, format="wav", cache_dir=folder)
     return path

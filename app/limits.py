@@ -99,6 +99,11 @@ class Clock:
         """Whether the deadline has passed."""
         return self.seconds > self.deadline
 
+    def check(self) -> None:
+        """Raises Refused once the deadline has passed."""
+        if self.over:
+            raise Refused(f"This took more than {self.deadline:.0f} s and was stopped; ask for less.")
+
 
 def _number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)

@@ -96,7 +96,7 @@ def wish(
 
 
 def speak(entry: Entry, limits: Limits, wished: Wish) -> Iterator[Spoken]:
-    """The clip as it grows, the prompt first."""
+    """The clip as it grows, the prompt first. Raises Refused for one that ends before its first sample."""
     clock, pieces = limits.clock(), _pieces(entry, wished)
     parts: list[np.ndarray] = []
     sent, shown = 0, -0.6 * EVERY  # the first piece comes sooner
@@ -110,6 +110,8 @@ def speak(entry: Entry, limits: Limits, wished: Wish) -> Iterator[Spoken]:
             if clock.over:
                 return
     samples = np.concatenate([np.zeros(0, np.float32), *parts])
+    if not len(samples):
+        raise Refused("The model ended the clip before its first sample; try another seed.")
     yield _spoken(entry, wished, samples, sent, clock, "")._replace(done=True)
 
 

@@ -55,7 +55,7 @@ def bundle(run: Path, name: str, recipe: str, folder: Path = checkpoint.BUNDLED)
     kept.pipeline.calibration = opened(kept.pipeline, run).calibration(kept.pipeline.model)
     place = folder / name
     kept.pipeline.save_pretrained(place, kept.dtype)
-    if (texts := seen(run, load(run))) is not None:
+    if (texts := seen(run, kept.pipeline)) is not None:
         checkpoint.write_atomically(place / HASHES, bytes(texts))
     checkpoint.write_atomically(place / "card.md", card(name, place, load(place)).encode())
     size = sum(path.stat().st_size for path in place.iterdir())

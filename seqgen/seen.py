@@ -4,10 +4,10 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 
 from seqgen.checkpoint import CheckpointError, find
-from seqgen.evaluate import description
+from seqgen.evaluate import description, opened
 from seqgen.pipeline import Pipeline
 
 HASHES = "training.hashes"
@@ -53,21 +53,15 @@ def seen(path: str | Path, pipeline: Pipeline) -> Seen | None:
         told = description(Path(path))
     except CheckpointError:  # no run folder
         return None
-    return _training_part(told, pipeline) if told["class_path"].rpartition(".")[2] == "Lines" else None
+    return _training_part(path, pipeline) if told["class_path"].rpartition(".")[2] == "Lines" else None
 
 
-def _training_part(told: dict[str, Any], pipeline: Pipeline) -> Seen | None:
+def _training_part(path: str | Path, pipeline: Pipeline) -> Seen | None:
     from seqgen.data.corpus import DataError
     from seqgen.data.lines import Lines
-    from seqgen.fit import data_module  # and with it Lightning, which takes seconds
 
-    data = data_module(told)
-    data.codec = pipeline.codec
     try:
-        data.prepare_data()
-        data.setup("test")
-    except DataError:  # the file is gone
+        data = opened(pipeline, path)
+    except (CheckpointError, DataError):  # the file has changed, or is gone
         return None
-    if not isinstance(data, Lines) or data.sha256 != pipeline.provenance.get("data_sha256"):
-        return None
-    return Seen.of(data.texts("train"))
+    return Seen.of(data.texts("train")) if isinstance(data, Lines) else None

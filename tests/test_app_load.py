@@ -5,6 +5,7 @@ import json
 import os
 import random
 import re
+import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
@@ -19,7 +20,8 @@ CALL, JOIN = "/gradio_api/call", "/gradio_api/queue/join"
 CLIENTS, BODIES = 200, 1000
 MINUTES = float(os.environ.get("SEQGEN_APP_MINUTES", "0.3"))
 """Of use, over which memory stays flat; ten for a release."""
-TELLTALE = re.compile(r"Traceback|File \"|site-packages|\.py\b|/tmp/|/home/|/root/|/usr/|/work/|root:x")
+HERE = "|".join(re.escape(str(place)) for place in (Path(__file__).resolve().parents[1], sys.prefix))
+TELLTALE = re.compile(rf"Traceback|File \"|site-packages|\.py\b|/tmp/|/home/|/root/|/usr/|{HERE}|root:x")
 MADE = r'[^"]*/seqgen-app-[^"]*'
 """The address of a clip that was made, by which browsers fetch it."""
 

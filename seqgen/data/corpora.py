@@ -71,12 +71,8 @@ class PublicCorpus(Corpus):
     def _archive(self, url: str, expected: str) -> Path:
         if self.archive is None:
             return http(url, expected)
-        path = Path(self.archive).expanduser()
-        if not path.is_file():
-            raise DataError(f"no file {str(path)!r}; expected the archive {url.rpartition('/')[2]}")
-        if (got := corpus.sha256(path)) != expected:
-            raise DataError(f"{path} has the SHA-256 {got}, expected {expected}, or say that it is right: sha256")
-        return path
+        wanted = f"the archive {url.rpartition('/')[2]}"
+        return corpus.own_file(self.archive, expected, wanted, ", or say that it is right: sha256")
 
 
 def _datasets() -> ModuleType:

@@ -78,6 +78,16 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def own_file(path: str | Path, known: str | None, wanted: str, otherwise: str) -> Path:
+    """A file that the user has already, with the SHA-256 `known`; DataError says what is wanted and what else to do."""
+    path = Path(path).expanduser()
+    if not path.is_file():
+        raise DataError(f"no file {str(path)!r}; expected {wanted}")
+    if known is not None and (got := sha256(path)) != known:
+        raise DataError(f"{path} has the SHA-256 {got}, expected {known}{otherwise}")
+    return path
+
+
 def write_clips(folder: Path, clips: Iterable[dict[str, str]]) -> None:
     """Write `clips.csv` (UTF-8) into a folder of sounds, whole or not at all, its rows sorted by `file`.
 
