@@ -23,20 +23,20 @@ def model_picker(names: Sequence[str], hint: str) -> gr.Dropdown:
     return gr.Dropdown(list(names), value=names[0], label="Model", info=hint, interactive=True)
 
 
-def label_pickers(entry: Entry) -> list[gr.Dropdown]:
+def label_pickers(entry: Entry, made: bool = False) -> list[gr.Dropdown]:
     """A control for each label of a model; those beyond are hidden."""
     with gr.Row():
-        return [gr.Dropdown(**choice, interactive=True, min_width=120) for choice in label_choices(entry)]
+        return [gr.Dropdown(**choice, interactive=True, min_width=120) for choice in label_choices(entry, made)]
 
 
-def label_choices(entry: Entry) -> list[dict[str, Any]]:
-    """What the controls of a model's labels show."""
+def label_choices(entry: Entry, made: bool) -> list[dict[str, Any]]:
+    """What the controls of a model's labels show; of pictures and sounds to be made, the first class is chosen."""
     labels = list(entry.pipeline.labels.items())[:LABELS]
     shown = [
         {
             "label": name.capitalize(),
             "choices": [("any", ""), *((one, one) for one in classes)],
-            "value": classes[0] if entry.kind == "sound" and classes else "",  # one of nothing in particular is odd
+            "value": classes[0] if made and entry.kind != "text" and classes else "",  # one of no class is odd
         }
         for name, classes in labels
     ]
@@ -44,9 +44,9 @@ def label_choices(entry: Entry) -> list[dict[str, Any]]:
     return [{**one, "visible": True} for one in shown] + [{**hidden, "visible": False}] * (LABELS - len(shown))
 
 
-def label_updates(entry: Entry) -> list[Any]:
+def label_updates(entry: Entry, made: bool = False) -> list[Any]:
     """The same, for controls that are there."""
-    return [gr.update(**choice) for choice in label_choices(entry)]
+    return [gr.update(**choice) for choice in label_choices(entry, made)]
 
 
 def said(entry: Entry, values: Sequence[Any]) -> dict[str, Any]:
@@ -112,12 +112,12 @@ def stops(button: gr.Button, run: Any, status: gr.Markdown) -> None:
     button.click(None, cancels=[run], queue=False).then(lambda: "Stopped.", None, status, **PLAIN)
 
 
-def turn(shelf: Shelf, kind: Kind) -> Any:
+def turn(shelf: Shelf, kind: Kind, made: bool = False) -> Any:
     """What the controls of labels become once another model is chosen."""
 
     @asked
     def turned(model: Any) -> list[Any]:
-        return label_updates(shelf.get(model, kind))
+        return label_updates(shelf.get(model, kind), made)
 
     return turned
 

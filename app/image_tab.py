@@ -17,13 +17,13 @@ def image_tab(shelf: Shelf, limits: Limits) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             model = controls.model_picker(shelf.names("image"), "Who draws.")
-            labels = controls.label_pickers(entry)
+            labels = controls.label_pickers(entry, made=True)
             count = gr.Slider(1, limits.pictures, min(9, limits.pictures), step=1, label="How many")
             temperature = controls.temperature(limits, 1.0)
             with gr.Accordion("Seed", open=False):
                 seed = controls.seed()
             with gr.Accordion("A picture to complete", open=False):
-                gr.Markdown("The model keeps the upper rows of a picture and draws the rest. It may stay empty.")
+                gr.Markdown("The model keeps the upper rows of a picture and draws the rest, of the class that is chosen above.")
                 picture = controls.picture("Picture", "begun")
                 kept = gr.Slider(0, 1, 0.5, step=0.05, label="Share that is kept", info="Of the rows, from the top.")
                 invert = controls.invert()
@@ -36,7 +36,7 @@ def image_tab(shelf: Shelf, limits: Limits) -> None:
     inputs = [model, count, temperature, seed, picture, kept, invert, *labels]
     run = go.click(_drawer(shelf, limits), inputs, [canvas, status, used], **controls.RAW, show_progress_on=[status])
     controls.stops(stop, run, status)
-    model.change(controls.turn(shelf, "image"), model, labels, preprocess=False, **controls.PLAIN)
+    model.change(controls.turn(shelf, "image", made=True), model, labels, preprocess=False, **controls.PLAIN)
 
 
 def _drawer(shelf: Shelf, limits: Limits) -> Any:

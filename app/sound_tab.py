@@ -30,7 +30,7 @@ def sound_tab(shelf: Shelf, limits: Limits) -> None:
     with gr.Row():
         with gr.Column(scale=2, min_width=300):
             model = controls.model_picker(shelf.names("sound"), "Who speaks.")
-            labels = controls.label_pickers(entry)
+            labels = controls.label_pickers(entry, made=True)
             seconds = gr.Slider(
                 0.1,
                 limits.seconds,
@@ -117,6 +117,6 @@ def _turn(shelf: Shelf, limits: Limits) -> Any:
     def turn(model: Any) -> list[Any]:
         entry = shelf.get(model, "sound")
         seconds = gr.update(value=limits.seconds if entry.vocoder else min(1.0, limits.seconds))
-        return [*controls.label_updates(entry), HINTS[entry.vocoder], gr.update(open=entry.vocoder), seconds]
+        return [*controls.label_updates(entry, made=True), HINTS[entry.vocoder], gr.update(open=entry.vocoder), seconds]
 
     return turn

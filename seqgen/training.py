@@ -31,7 +31,7 @@ class Training(LightningModule):
         model: The model's class and its arguments, but for the output and the labels, which come from the data.
         output: None is a Categorical over the codec's symbols.
         lr: Peak learning rate.
-        weight_decay: Decoupled, on matrices only.
+        weight_decay: Decoupled, on matrices only; biases have none, also where they are a matrix.
         betas: AdamW's.
         warmup: Steps until the peak.
         final_lr: The last learning rate as a fraction of the peak.
@@ -133,7 +133,7 @@ class Training(LightningModule):
             schedule.base_lrs = [self.lr] * len(optimizer.param_groups)
             lr = self.lr * self._schedule(self._steps())(schedule.last_epoch)
             for group in optimizer.param_groups:
-                decay = self.weight_decay if group["params"][0].ndim >= 2 else 0.0
+                decay = self.weight_decay if group["decays"] else 0.0
                 group.update(lr=lr, initial_lr=self.lr, betas=self.betas, weight_decay=decay)
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
@@ -206,13 +206,16 @@ class Training(LightningModule):
     def configure_optimizers(self) -> Any:
         """AdamW with warm-up and cosine; nothing for a model without parameters."""
         assert self.model is not None
-        parameters = list(self.model.parameters())
-        if not parameters:
-            return None
+        parameters: dict[bool, list[Tensor]] = {True: [], False: []}
+        for name, parameter in self.model.named_parameters():
+            bias = "bias" in name.rpartition(".")[2]
+            parameters[parameter.ndim >= 2 and not bias].append(parameter)
         groups = [
-            {"params": [p for p in parameters if p.ndim >= 2], "weight_decay": self.weight_decay},
-            {"params": [p for p in parameters if p.ndim < 2], "weight_decay": 0.0},
+            {"params": some, "weight_decay": self.weight_decay * decays, "decays": decays}
+            for decays, some in parameters.items()
         ]
+        if not any(parameters.values()):
+            return None
         optimizer = torch.optim.AdamW(
             [group for group in groups if group["params"]], lr=self.lr, betas=self.betas, foreach=True
         )

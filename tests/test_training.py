@@ -14,7 +14,8 @@ import seqgen
 from seqgen import fit
 from seqgen.data.lines import Lines
 from seqgen.data.text import Text
-from seqgen.models import RNN
+from seqgen.models import FVSBN, MADE, NADE, RNN
+from seqgen.outputs import Bernoulli
 from seqgen.run import RunFolder
 from seqgen.training import Training
 
@@ -241,6 +242,25 @@ def test_a_label_is_dropped_for_a_whole_sequence_in_training_alone(
     # Validation, and the calibration without labels and with them.
     assert [bool((batch > 0).all()) for batch in told[False]] == [True, False, True]
     assert not told[False][1].any()
+
+
+@pytest.mark.parametrize("model", [FVSBN, NADE, MADE])
+def test_no_bias_decays_even_if_it_is_a_matrix(model: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Training, "_steps", lambda self: 10.0)
+    training = Training(model, lr=0.1, weight_decay=5.0, warmup=1)
+    training.model = model(Bernoulli(), dimensions=4)
+    for parameter in training.model.parameters():
+        parameter.data.fill_(1.0)
+        parameter.grad = torch.zeros_like(parameter)
+    made = training.configure_optimizers()
+    made["optimizer"].step()
+    decayed = {name for name, parameter in training.model.named_parameters() if (parameter == 0.5).all()}
+    kept = {name for name, parameter in training.model.named_parameters() if (parameter == 1.0).all()}
+    assert "bias" in kept
+    assert all("bias" in name for name in kept)
+    assert decayed
+    assert not any("bias" in name for name in decayed)
+    assert len(kept) + len(decayed) == len(list(training.model.parameters()))
 
 
 # -- what a resumed run takes from now
