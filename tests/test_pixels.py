@@ -14,9 +14,10 @@ from seqgen.generate import draw_noise, sample
 from seqgen.model import Context, Model
 from seqgen.models import PixelCNN, PixelRNN
 from seqgen.models.raster import Raster
-from seqgen.nn.diagonal import DiagonalBiLSTM, skew, unskew
+from seqgen.nn.diagonal import DiagonalBiLSTM, diagonals
 from seqgen.nn.masked import ChannelLinear
-from seqgen.nn.rows import RowLSTM
+from seqgen.nn.rows import RowLSTM, row_fronts
+from seqgen.nn.wavefront import Front, wavefront
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 from seqgen.pipeline import Pipeline
 
@@ -209,11 +210,25 @@ def test_the_row_lstm_by_its_recurrence() -> None:
     torch.testing.assert_close(stack(x[None], x[None], None)[0], expected, rtol=0, atol=1e-12)
 
 
-def test_skewed_rows() -> None:
-    x = torch.arange(1, 7).view(2, 3, 1)
-    assert skew(x)[..., 0].tolist() == [[1, 2, 3, 0], [0, 4, 5, 6]]
-    x = torch.randn(2, 4, 5, 3)
-    assert torch.equal(unskew(skew(x), 5), x)
+def test_diagonals() -> None:
+    found = diagonals(2, 3, torch.device("cpu"))
+    assert found.order.tolist() == [0, 1, 3, 2, 4, 5]
+    assert found.mirror.tolist() == [3, 1, 5, 0, 4, 2]  # of pixel 0, the place of pixel 2
+    assert found.above.tolist() == [6, 6, 3, 6, 1, 0]
+    assert [(front.start, front.end) for front in found.fronts] == [(0, 1), (1, 3), (3, 5), (5, 6)]
+    links = [{(link.weight, link.to, link.source, link.length) for link in front.links} for front in found.fronts]
+    assert links == [set(), {(0, 1, 0, 1), (1, 2, 0, 1)}, {(0, 3, 1, 2), (1, 4, 1, 1)}, {(0, 5, 4, 1), (1, 5, 3, 1)}]
+
+
+@pytest.mark.parametrize(
+    "fronts", [row_fronts(3, 4, 1), row_fronts(2, 2, 3), diagonals(3, 4, torch.device("cpu")).fronts]
+)
+def test_gradients_of_a_wavefront(fronts: tuple[Front, ...]) -> None:
+    torch.manual_seed(1)
+    weights = 1 + max(link.weight for front in fronts for link in front.links)
+    given = torch.randn(2, 8, fronts[-1].end, 2, dtype=torch.float64, requires_grad=True)
+    matrices = torch.randn(weights, 2, 8, 2, dtype=torch.float64, requires_grad=True)
+    assert torch.autograd.gradcheck(lambda *tensors: wavefront(*tensors, fronts), (given, matrices))
 
 
 @KINDS

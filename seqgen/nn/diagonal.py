@@ -1,6 +1,8 @@
 """The Diagonal BiLSTM."""
 
 from collections.abc import Sequence
+from functools import cache
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -8,7 +10,8 @@ from torch.nn import functional as F
 
 from seqgen.model import Context
 from seqgen.nn.masked import ChannelLinear
-from seqgen.nn.raster import Kept, Rows, Stack, columns, lstm
+from seqgen.nn.raster import Kept, Rows, Stack, columns, features_first, features_last, lstm, product
+from seqgen.nn.wavefront import Front, Link, wavefront
 
 
 class DiagonalBiLSTM(Stack):
@@ -44,29 +47,21 @@ class DiagonalBiLSTM(Stack):
 
     def forward(self, h: Tensor, inputs: Tensor, context: Context | None) -> Tensor:
         """Features (B, n, W, S) behind the last layer."""
-        biases = self.biases(context, len(h))[:, :, None, None].chunk(2, -1)
+        batch, count, width, _ = h.shape
+        ways = diagonals(count, width, h.device)
+        h, inputs = (features_first(x).index_select(1, ways.order) for x in (h, inputs))
+        biases = self.biases(context, batch).view(len(self.bias), batch, 2, -1).permute(0, 2, 3, 1).unsqueeze(3)
+        weights = torch.stack([self.beside, self.above]).mT  # (2, 2, L, 4 U, U)
+        own_left, own_right, up = self.own_left.matrices, self.own_right.matrices, self.up.matrices
+        assert self.up.bias is not None  # as it was made
         for layer in self.layers:
-            left = self.own_left(h, layer) + biases[0][layer]
-            right = self.own_right(h, layer) + biases[1][layer] + inputs.matmul(self.entry[layer])
-            left, right = self._scan(torch.stack([left, right.flip(2)]), layer)
-            right = F.pad(right.flip(2)[:, :-1], (0, 0, 0, 0, 1, 0))
-            h = h + self.up(left + right, layer)
-        return h
-
-    def _scan(self, given: Tensor, layer: int) -> Tensor:
-        """Hidden states (2, B, n, W, U) of both directions from what the pixels give to the gates (2, B, n, W, 4 U)."""
-        count, width = given.shape[2:4]
-        beside, above = self.beside[:, layer, None], self.above[:, layer, None]
-        hidden = cell = given.new_zeros(*given.shape[:3], self.units)
-        found = []
-        for place, gates in enumerate(skew(given).unbind(3)):
-            over = F.pad(hidden[:, :, :-1], (0, 0, 1, 0))
-            hidden, cell = lstm(gates + hidden.matmul(beside) + over.matmul(above), cell)
-            if place < count - 1:  # rows that have not begun yet stand beyond the image
-                begun = (torch.arange(count, device=given.device) <= place).unsqueeze(1)
-                hidden, cell = hidden * begun, cell * begun
-            found.append(hidden)
-        return unskew(torch.stack(found, 3), width)
+            left = product(own_left[layer], h)
+            right = product(own_right[layer], h) + product(self.entry[layer], inputs)
+            given = torch.stack([left, right.index_select(1, ways.mirror)]) + biases[layer]
+            left, right = wavefront(given, weights[:, :, layer], ways.fronts)
+            right = F.pad(right, (0, 0, 0, 1)).index_select(1, ways.above)
+            h = h + product(up[layer], left + right) + self.up.bias[layer, :, None, None]
+        return features_last(h.index_select(1, ways.order.argsort()), width)
 
     def first(self, batch: int, width: int, context: Context | None) -> Rows:
         """Hidden states above the first row are 0; those from the right (W, L, B, U) are remembered."""
@@ -106,19 +101,42 @@ class DiagonalBiLSTM(Stack):
         return h, tuple(torch.stack(parts) for parts in zip(*found, strict=True))
 
 
-def skew(x: Tensor) -> Tensor:
-    """Rows (..., n, W, F) each shifted to the right by one more than the one above: (..., n, W + n - 1, F).
+class Diagonals(NamedTuple):
+    """The pixels of n rows in the order of the diagonals, those of a diagonal from top to bottom.
 
-    So a column of the result is a diagonal of the image. Places beyond the image are 0.
+    By place in that order: `order` is the pixel's number in raster order, `mirror` the place of the pixel that is as
+    far from the right as this one from the left, `above` the mirrored place of the pixel above, n W in the first row.
+    The fronts are the diagonals; link 0 is to the pixel on the left, link 1 to that above.
     """
-    count, width = x.shape[-3:-1]
-    flat = F.pad(x, (0, 0, 0, count)).flatten(-3, -2)
-    flat = flat[..., : count * (width + count - 1), :]
-    return flat.reshape(*x.shape[:-3], count, width + count - 1, x.shape[-1])
+
+    order: Tensor
+    mirror: Tensor
+    above: Tensor
+    fronts: tuple[Front, ...]
 
 
-def unskew(x: Tensor, width: int) -> Tensor:
-    """The inverse of `skew`, for rows of that width."""
-    count = x.shape[-3]
-    flat = F.pad(x.flatten(-3, -2), (0, 0, 0, count))
-    return flat.view(*x.shape[:-3], count, width + count, x.shape[-1])[..., :width, :]
+@cache
+@torch.inference_mode(False)  # else a score would leave tensors that no training can use
+def diagonals(count: int, width: int, device: torch.device) -> Diagonals:
+    """Those of `count` rows."""
+    pixels = sorted(((row, column) for row in range(count) for column in range(width)), key=lambda pixel: sum(pixel))
+    places = {pixel: place for place, pixel in enumerate(pixels)}
+    mirrored = {pixel: places[pixel[0], width - 1 - pixel[1]] for pixel in pixels}
+    order = [row * width + column for row, column in pixels]
+    above = [mirrored.get((row - 1, column), len(pixels)) for row, column in pixels]
+    fronts = tuple(_front(number, places, count, width) for number in range(count + width - 1))
+    mirror = torch.tensor([*mirrored.values()], device=device)
+    return Diagonals(torch.tensor(order, device=device), mirror, torch.tensor(above, device=device), fronts)
+
+
+def _front(number: int, places: dict[tuple[int, int], int], count: int, width: int) -> Front:
+    """Rows top ... bottom - 1 of diagonal `number`; those from `top` on have a pixel on the left, but for column 0."""
+    top, bottom = max(0, number - width + 1), min(count, number + 1)
+    start = places[top, number - top]
+    left = range(top, min(bottom, number))  # rows with a pixel on their left
+    below = range(max(top, 1), bottom)  # rows with a pixel above
+    links = [
+        Link(0, start, places[top, number - 1 - top], len(left)) if left else None,
+        Link(1, start + below[0] - top, places[below[0] - 1, number - below[0]], len(below)) if below else None,
+    ]
+    return Front(start, start + bottom - top, tuple(link for link in links if link is not None))

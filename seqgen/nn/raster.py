@@ -93,6 +93,21 @@ def columns(kept: Sequence[Kept], number: int) -> Tensor:
     return torch.stack([one[number] for one in kept])
 
 
+def features_first(x: Tensor) -> Tensor:
+    """Features (S, n W, B) of pixels, from (B, n, W, S)."""
+    return x.permute(3, 1, 2, 0).flatten(1, 2)
+
+
+def features_last(x: Tensor, width: int) -> Tensor:
+    """The inverse of `features_first` for rows of that width."""
+    return x.view(len(x), -1, width, x.shape[2]).permute(3, 1, 2, 0)
+
+
+def product(weight: Tensor, x: Tensor) -> Tensor:
+    """(O, n W, B) from a matrix (I, O) and features (I, n W, B)."""
+    return torch.mm(weight.t(), x.flatten(1)).view(-1, *x.shape[1:])
+
+
 def lstm(gates: Tensor, cell: Tensor) -> tuple[Tensor, Tensor]:
     """h and c (..., U) from gates (..., 4 U) and c before: `c' = s(f) c + s(i) tanh(g)`, `h = s(o) tanh(c')`."""
     i, f, g, o = gates.chunk(4, -1)

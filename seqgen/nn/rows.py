@@ -1,14 +1,16 @@
 """The Row LSTM."""
 
 from collections.abc import Sequence
+from functools import cache
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqgen.model import Context
-from seqgen.nn.masked import ChannelLinear, across, convolve, reach
-from seqgen.nn.raster import Kept, Rows, Stack, columns, lstm, past
+from seqgen.nn.masked import ChannelLinear, reach
+from seqgen.nn.raster import Kept, Rows, Stack, columns, features_first, features_last, lstm, past, product
+from seqgen.nn.wavefront import Front, Link, wavefront
 
 
 class RowLSTM(Stack):
@@ -38,17 +40,22 @@ class RowLSTM(Stack):
 
     def forward(self, h: Tensor, inputs: Tensor, context: Context | None) -> Tensor:
         """Features (B, n, W, S) behind the last layer."""
-        biases, own = self.biases(context, len(h)), self.own.matrices
+        batch, count, width, _ = h.shape
+        h, fronts = features_first(h), row_fronts(count, width, self.reach)
+        biases = self.biases(context, batch).mT.unsqueeze(2)  # (L, 4 U, 1, B)
+        own = torch.cat([self.left, self.own.matrices], 1)
+        taps = sorted(
+            range(2 * self.reach + 1), key=lambda tap: tap != self.reach
+        )  # the cells come straight from above
+        above, up = self.above[..., taps].permute(3, 0, 1, 2).unsqueeze(1), self.up.matrices
+        assert self.up.bias is not None  # as it was made
         for layer in self.layers:
-            given = convolve(h, across(self.left[layer], own[layer]), 0, self.reach) + biases[layer][:, None, None]
-            hidden = cell = h.new_zeros(*h.shape[::2], self.units)  # (B, W, U)
-            found = []
-            for row in given.unbind(1):
-                gates = row + F.conv1d(hidden.mT, self.above[layer], padding=self.reach).mT
-                hidden, cell = lstm(gates, cell)
-                found.append(hidden)
-            h = h + self.up(torch.stack(found, 1), layer)
-        return h
+            lines = h.view(-1, count, width, batch)
+            past = [F.pad(lines, (0, 0, tap, -tap)).flatten(1, 2) for tap in range(self.reach, 0, -1)]
+            given = product(own[layer], torch.cat([*past, h])) + biases[layer]
+            (hidden,) = wavefront(given.unsqueeze(0), above[:, :, layer], fronts)
+            h = h + product(up[layer], hidden) + self.up.bias[layer, :, None, None]
+        return features_last(h, width)
 
     def first(self, batch: int, width: int, context: Context | None) -> Rows:
         """Hidden states and cells above the first row are 0; the rows remember nothing else."""
@@ -74,3 +81,22 @@ class RowLSTM(Stack):
             found.append((h, hidden, cell))
             h = torch.addmm(h + bias[layer], hidden, w_up)
         return h, tuple(torch.stack(parts) for parts in zip(*found, strict=True))
+
+
+@cache
+def row_fronts(count: int, width: int, reach: int) -> tuple[Front, ...]:
+    """Fronts of pixels in raster order, linked to those above them: 0 straight, then from left to right."""
+    shifts = sorted(range(-reach, reach + 1), key=lambda shift: shift != 0)
+
+    def link(row: int, weight: int, shift: int) -> Link:
+        to, source = row * width + max(0, -shift), (row - 1) * width + max(0, shift)
+        return Link(weight, to, source, width - abs(shift))
+
+    return tuple(
+        Front(
+            row * width,
+            (row + 1) * width,
+            tuple(link(row, weight, shift) for weight, shift in enumerate(shifts) if row and abs(shift) < width),
+        )
+        for row in range(count)
+    )
