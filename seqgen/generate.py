@@ -26,15 +26,22 @@ def stream(
 
     The prompt, of any length, is taken in by one `step`.
     """
-    noise = noise.to(model.device)
+    yield from _drawn(model, noise, sampling, context, prompt)
+
+
+def _drawn(
+    model: Model, noise: Tensor, sampling: Sampling, context: Context | None, prompt: Tensor | None
+) -> Iterator[Tensor]:
+    """The loop itself; in and out of inference mode at every symbol it would be slower."""
     parameters, state = model.start(len(noise), context)
     if prompt is not None and prompt.shape[1]:
         rows, state = model.step(prompt.to(model.device), state, context)
         parameters = rows[:, -1]
-    for place in range(noise.shape[1]):
-        x = model.output.draw(parameters, noise[:, place], sampling)
+    columns = noise.to(model.device).unbind(1)
+    for left, column in enumerate(columns, 1 - len(columns)):
+        x = model.output.draw(parameters, column, sampling)
         yield x
-        if place + 1 < noise.shape[1]:
+        if left:
             rows, state = model.step(x.unsqueeze(1), state, context)
             parameters = rows[:, 0]
 
@@ -55,14 +62,15 @@ def sample(
     """
     columns: list[Tensor] = []
     ended = torch.zeros(len(noise), dtype=torch.bool, device=model.device)
-    for x in stream(model, noise, sampling, context, prompt):
-        columns.append(x)
-        if watch is not None:
-            watch(len(columns), noise.shape[1])
-        if end is not None:
-            ended |= x == end
-            if bool(ended.all()):
-                break
+    with torch.inference_mode():
+        for x in _drawn(model, noise, sampling, context, prompt):
+            columns.append(x)
+            if watch is not None:
+                watch(len(columns), noise.shape[1])
+            if end is not None:
+                ended |= x == end
+                if bool(ended.all()):
+                    break
     if not columns:
         return torch.zeros(len(noise), 0, dtype=model.output.dtype, device=model.device)
     return torch.stack(columns, 1)

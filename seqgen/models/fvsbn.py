@@ -10,7 +10,7 @@ from torch.nn import functional as F
 from seqgen.model import Context, Model, Order
 from seqgen.nn.degrees import masked
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders
+from seqgen.nn.order import First, Orders, in_order
 from seqgen.output import Output
 
 
@@ -78,7 +78,7 @@ class FVSBN(Model):
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Sums]:
         """Parameters (B, P) of the first symbol; nothing is added to any yet."""
         order = self.ordering.given(context).permutation
-        weight = self.weight[order][:, :, order].permute(2, 3, 0, 1).flatten(2).contiguous()
+        weight = in_order(in_order(self.weight, 0, order), 2, order).permute(2, 3, 0, 1).flatten(2).contiguous()
         totals = self._first(context, batch).view(batch, *self.bias.shape).index_select(1, order).flatten(1)
         return totals[:, : self.output.size], Sums(totals, weight, 0)
 

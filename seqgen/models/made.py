@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from seqgen.model import Context, Model, Order
 from seqgen.nn.degrees import masked
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders, shuffled
+from seqgen.nn.order import First, Orders, in_order, shuffled
 from seqgen.output import Output
 
 
@@ -169,30 +169,31 @@ class MADE(Model):
         inputs = (permutation.unsqueeze(1) * width + torch.arange(width, device=permutation.device)).flatten()
         below, weights = inputs, []
         for layer, found in zip(self._layers, by_degree, strict=True):
-            weights.append(layer.weight[found.indices][:, below])
+            weights.append(in_order(in_order(layer.weight, 0, found.indices), 1, below))
             below = found.indices
-        direct = None if self.direct is None else self.direct[permutation][:, :, inputs]
+        direct = None if self.direct is None else in_order(in_order(self.direct, 0, permutation), 2, inputs)
         degrees = [found.values for found in by_degree]
         positions = torch.arange(self.ordering.dimensions, device=permutation.device)
         counts = tuple(tuple(torch.searchsorted(one, positions, right=True).tolist()) for one in degrees)
         degrees.insert(0, 1 + positions.repeat_interleave(width))
-        return Layout(tuple(weights), self.readout[permutation][:, :, below], direct, tuple(degrees), counts)
+        readout = in_order(in_order(self.readout, 0, permutation), 2, below)
+        return Layout(tuple(weights), readout, direct, tuple(degrees), counts)
 
     def step(self, x: Tensor, state: Filled, context: Context | None = None) -> tuple[Tensor, Filled]:
         """Parameters (B, T, P) after each symbol of x (B, T), and the units that are determined after the last."""
         layout, biases, first, values, units, time = state
         after = time + x.shape[1]
         self.ordering.check(after + 1)
-        values = torch.cat([values, self.output.embed(x).to(first.dtype).flatten(1)], 1)
+        values = torch.cat([values, self.output.embed(x).to(values.dtype).flatten(1)], 1)
         below, filled = values, []
         for layer, (weight, bias, known) in enumerate(zip(layout.weights, biases, units, strict=True)):
             new = slice(known.shape[1], layout.counts[layer][after])
             if new.stop > new.start:
                 weight = weight[new, : below.shape[1]]
-                if x.shape[1] > 1:  # all units of one degree see all that there is
+                if after > time + 1:  # all units of one degree see all that there is
                     own, others = layout.degrees[layer + 1][new], layout.degrees[layer][: below.shape[1]]
                     weight = masked(weight, own, others)
-                known = torch.cat([known, torch.addmm(bias[:, new], below, weight.t()).relu()], 1)
+                known = torch.cat([known, torch.addmm(bias[:, new], below, weight.t()).relu_()], 1)
             filled.append(known)
             below = known
         positions = range(time + 1, after + 1)

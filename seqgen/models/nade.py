@@ -8,17 +8,26 @@ from torch import Tensor, nn
 
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders
+from seqgen.nn.order import First, Orders, in_order
 from seqgen.nn.running import running_units
 from seqgen.output import Output
 
 
+class Weights(NamedTuple):
+    """Those of the variables by position: W (E, H), V (P, H) and b (P,)."""
+
+    weight: tuple[Tensor, ...]
+    readout: tuple[Tensor, ...]
+    bias: tuple[Tensor, ...]
+
+
 class Running(NamedTuple):
-    """What a NADE remembers: the sum a (B, H) over all `time` symbols so far; the variables by position."""
+    """What a NADE remembers: the sum a (B, H) over all `time` symbols so far; the variables by position (D,)."""
 
     total: Tensor
     time: int
-    places: tuple[int, ...]
+    places: Tensor
+    weights: Weights
 
 
 class NADE(Model):
@@ -92,22 +101,23 @@ class NADE(Model):
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Running]:
         """Parameters (B, P) of the first symbol; the sum is that before any symbol."""
-        places = tuple(self.ordering.given(context).permutation.tolist())
-        state = Running(self._first(context, batch), 0, places)
+        places = self.ordering.given(context).permutation
+        weights = Weights(*(in_order(x, 0, places).unbind() for x in (self.weight, self.readout, self.readout_bias)))
+        state = Running(self._first(context, batch), 0, places, weights)
         return self._read(state), state
 
     def step(self, x: Tensor, state: Running, context: Context | None = None) -> tuple[Tensor, Running]:
         """Parameters (B, T, P) after each symbol of x (B, T), and the sum after the last."""
-        total, time, places = state
+        total, time, places, weights = state
         after = time + x.shape[1]
         self.ordering.check(after + 1)
-        total = self.output.add(total, x[:, 0], self.weight[places[time]])
+        total = self.output.add(total, x[:, 0], weights.weight[time])
         if x.shape[1] == 1:
-            state = Running(total, after, places)
+            state = Running(total, after, places, weights)
             return self._read(state).unsqueeze(1), state
-        these = torch.tensor(places[time + 1 : after + 1], device=x.device)
+        these = places[time + 1 : after + 1]
         rows, total = self._rows(total, x[:, 1:], these[:-1], these)
-        return rows, Running(total, after, places)
+        return rows, Running(total, after, places, weights)
 
     def _rows(self, first: Tensor, x: Tensor, inputs: Tensor, outputs: Tensor) -> tuple[Tensor, Tensor]:
         """Parameters (B, T, P) of variables `outputs` (T,) on sums that x (B, T-1) of `inputs` add to, and the last."""
@@ -119,10 +129,11 @@ class NADE(Model):
 
     def _read(self, state: Running) -> Tensor:
         """Parameters (B, P) of the variable that is next."""
-        place = state.places[state.time]
-        sums = state.total if self.scale is None else state.total * self.scale[place]
-        units = sums.relu() if self.rectified else sums.sigmoid()
-        return torch.addmm(self.readout_bias[place], units, self.readout[place].t())
+        total, time, places, weights = state
+        if self.scale is not None:
+            total = total * self.scale[places[time]]
+        units = total.relu() if self.rectified else total.sigmoid()
+        return torch.addmm(weights.bias[time], units, weights.readout[time].t())
 
     def _first(self, context: Context | None, batch: int) -> Tensor:
         """The sum (B, H) before any symbol."""

@@ -23,6 +23,11 @@ def shuffled(count: int, *numbers: int) -> np.ndarray:
     return permutation
 
 
+def in_order(x: Tensor, dim: int, order: Tensor) -> Tensor:
+    """`x.index_select(dim, order)`, without a copy where that is x itself, as it mostly is."""
+    return x if torch.equal(order, torch.arange(x.shape[dim], device=order.device)) else x.index_select(dim, order)
+
+
 class Orders(nn.Module):
     """D variables and the orders that a model of them is made for.
 

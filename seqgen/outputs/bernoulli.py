@@ -28,7 +28,7 @@ class Bernoulli(Output):
 
     def embed(self, x: Tensor) -> Tensor:
         """The symbol itself (..., 1)."""
-        return x.unsqueeze(-1).to(torch.get_default_dtype())
+        return x.to(torch.get_default_dtype()).unsqueeze(-1)
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """0 where the noise lies below p(x = 0), 1 elsewhere."""

@@ -1,5 +1,7 @@
 """One of K classes."""
 
+import math
+
 import torch
 from torch import Tensor, distributions
 from torch.nn import functional as F
@@ -90,6 +92,6 @@ def invert(probs: Tensor, noise: Tensor) -> Tensor:
 
 def check_probs(probs: Tensor) -> Tensor:
     """The probabilities as they are. Raises ValueError for what is not a number, as a model gives that has diverged."""
-    if bool(probs.sum().isnan()):
+    if math.isnan(probs.sum().item()):
         raise ValueError("a probability is not a number: the model has diverged, or its weights are damaged")
     return probs
