@@ -172,6 +172,12 @@ class Model(nn.Module, Configurable, ABC):
         log_prob: Tensor = self.output(self(x, context)).log_prob(x)
         return log_prob
 
+    def begin(self, x: Tensor) -> None:
+        """Start from what each variable is by itself in rows (N, D) of the training data, their natural order.
+
+        Called once, before training. Models that have no parameters of single variables do nothing here.
+        """
+
     def count(self, batch: Batch, carry: Carry | None = None) -> None:
         """Learn from a batch by counting. Models that learn by gradient alone, all but tables, do nothing here."""
 

@@ -83,3 +83,10 @@ class Output(Configurable, ABC):
         if self.width == 1:
             return torch.addcmul(total, self.embed(x).to(weight.dtype), weight)
         return total + self.project(x, weight.t())
+
+    def fitted(self, x: Tensor) -> Tensor | None:
+        """Parameters (D, P) that fit each column of symbols (N, D) by itself; None where there is no formula for them.
+
+        Half a symbol of every kind is added, so that nothing becomes impossible (Jeffreys' prior).
+        """
+        return None

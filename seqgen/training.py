@@ -14,10 +14,14 @@ import seqgen
 from seqgen.conditioned import check_fit
 from seqgen.config import describe
 from seqgen.data.module import DataModule
+from seqgen.data.vectors import Vectors
 from seqgen.model import Batch, Carry, Model, arranged
 from seqgen.output import Output
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
+
+BEGIN = 2000
+"""Rows at most, by which a model of vectors begins."""
 
 
 class Training(LightningModule):
@@ -92,6 +96,9 @@ class Training(LightningModule):
         self.model = self.make(output, [len(classes) for classes in data.labels.values()])
         check_fit(self.model, data.codec, data.features)
         data.past = self.model.receptive_field
+        if isinstance(data, Vectors):
+            train = data.parts["train"]
+            self.model.begin(data.symbols(train[:: 1 + len(train) // BEGIN], 0))
         if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
             self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
 

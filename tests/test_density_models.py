@@ -13,7 +13,7 @@ from torch import Tensor
 import seqgen.nn.running as running
 from seqgen.generate import draw_noise, sample
 from seqgen.model import Context, Model, Order
-from seqgen.models import MADE, NADE
+from seqgen.models import FVSBN, MADE, NADE
 from seqgen.nn.running import running_units
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 
@@ -289,6 +289,35 @@ def test_a_unit_is_computed_once_a_sample() -> None:
         sizes.append([len(units[0]) for units in state.units])
     assert sizes[-1] == [30, 20]
     assert (np.diff(np.array(sizes), axis=0) >= 0).all()
+
+
+BEGUN = [[0, 0, 1, 2], [0, 1, 1, 0], [0, 2, 1, 0]]
+
+
+@pytest.mark.parametrize("kind", [FVSBN, NADE, MADE])
+@pytest.mark.parametrize(
+    ("output", "expected"),
+    [
+        (Categorical(3), [[7 / 9, 1 / 9, 1 / 9], [1 / 3, 1 / 3, 1 / 3], [1 / 9, 7 / 9, 1 / 9], [5 / 9, 1 / 9, 1 / 3]]),
+        (Bernoulli(), [[7 / 8, 1 / 8], [3 / 8, 5 / 8], [1 / 8, 7 / 8], [5 / 8, 3 / 8]]),
+    ],
+)
+def test_models_begin_with_what_each_variable_is_by_itself(kind: Any, output: Any, expected: list[list[float]]) -> None:
+    """As if half a symbol of each kind had been there besides."""
+    model = kind(output, dimensions=4)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    model.begin(torch.tensor(BEGUN).clamp(max=output.width))
+    (name,) = (name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name]))
+    found = output(dict(model.named_parameters())[name]).probs
+    torch.testing.assert_close(found, torch.tensor(expected))
+
+
+@pytest.mark.parametrize("kind", [FVSBN, NADE, MADE])
+def test_mixtures_begin_as_they_are(kind: Any) -> None:
+    model = kind(Gaussians(2), dimensions=4)
+    before = {name: parameter.clone() for name, parameter in model.named_parameters()}
+    model.begin(torch.tensor(BEGUN).double())
+    assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 
 @pytest.mark.parametrize(

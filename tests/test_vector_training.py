@@ -8,11 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 import small
+import torch
 from tiny import interrupt, last, rows, same, train, weights
 
 import seqgen
 from seqgen import fit
 from seqgen.evaluate import evaluate
+from seqgen.models import FVSBN
 from seqgen.run import RunFolder
 from seqgen.score import ensemble
 
@@ -83,3 +85,25 @@ def test_a_wrong_number_of_variables_says_the_right_one(tmp_path: Path) -> None:
     config["model"]["model"]["init_args"]["dimensions"] = 12
     with pytest.raises(ValueError, match=r"items have 11 symbols .* --model\.model\.dimensions 11"):
         train(tmp_path / "run", config)
+
+
+def test_training_begins_with_the_shares_of_the_training_part(tmp_path: Path) -> None:
+    """Also the average of the weights; and a run that goes on does not begin anew."""
+    config = settings(tmp_path, "pictures")
+    config["model"] |= {"lr": 1e-9, "model": {"class_path": "FVSBN", "init_args": {"dimensions": 784}}}
+    assert train(tmp_path / "run", config) == 0
+    data = fit.data_module(config["data"])
+    data.prepare_data()
+    data.setup("fit")
+    white = data.symbols(data.parts["train"], 0).double()
+    expected = (white.sum(0) + 0.5) / (len(white) + 1)
+    assert expected.std() > 0.05
+    torch.testing.assert_close(
+        weights(tmp_path / "run")["bias"].double().sigmoid().squeeze(1), expected, rtol=0, atol=1e-6
+    )
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(FVSBN, "begin", lambda self, x: self.bias.data.zero_())
+        assert fit.main(["--run", str(tmp_path / "run"), "--resume", "--trainer.max_steps=21"]) == 0
+    torch.testing.assert_close(
+        weights(tmp_path / "run")["bias"].double().sigmoid().squeeze(1), expected, rtol=0, atol=1e-6
+    )

@@ -60,6 +60,12 @@ class FVSBN(Model):
         self.weight = nn.Parameter(0.01 * torch.randn(dimensions, output.size, dimensions, output.width))
         self.labels = LabelEmbedding(labels, self.bias.numel()) if labels else None
 
+    @torch.no_grad()
+    def begin(self, x: Tensor) -> None:
+        """Fit what depends on nothing to the variables of rows (N, D), where the output has a formula for it."""
+        if (fitted := self.output.fitted(x)) is not None:
+            self.bias.copy_(fitted)
+
     def order_number(self, number: int) -> Order:
         """The order of that number."""
         return Order(self.ordering[number])

@@ -105,6 +105,12 @@ class MADE(Model):
         self.label_hidden = LabelEmbedding(labels, hidden[0]) if labels else None
         self.label_readout = LabelEmbedding(labels, self.bias.numel()) if labels else None
 
+    @torch.no_grad()
+    def begin(self, x: Tensor) -> None:
+        """Fit what depends on nothing to the variables of rows (N, D), where the output has a formula for it."""
+        if (fitted := self.output.fitted(x)) is not None:
+            self.bias.copy_(fitted)
+
     def order_number(self, number: int) -> Order:
         """The order of that number with the connectivity of that number."""
         return Order(self.ordering[number], number % self.masks if self.masks else number)

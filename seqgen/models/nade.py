@@ -86,6 +86,12 @@ class NADE(Model):
         self.scale = nn.Parameter(torch.ones(dimensions)) if scaled else None
         self.labels = LabelEmbedding(labels, hidden) if labels else None
 
+    @torch.no_grad()
+    def begin(self, x: Tensor) -> None:
+        """Fit what depends on nothing to the variables of rows (N, D), where the output has a formula for it."""
+        if (fitted := self.output.fitted(x)) is not None:
+            self.readout_bias.copy_(fitted)
+
     def order_number(self, number: int) -> Order:
         """The order of that number."""
         return Order(self.ordering[number])

@@ -30,6 +30,11 @@ class Bernoulli(Output):
         """The symbol itself (..., 1)."""
         return x.to(torch.get_default_dtype()).unsqueeze(-1)
 
+    def fitted(self, x: Tensor) -> Tensor:
+        """The logit (D, 1) of the share of ones."""
+        ones = x.sum(0, dtype=torch.float64)
+        return ((ones + 0.5) / (len(x) - ones + 0.5)).log().unsqueeze(-1)
+
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """0 where the noise lies below p(x = 0), 1 elsewhere."""
         if sampling == PLAIN:

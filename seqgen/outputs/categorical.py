@@ -40,6 +40,12 @@ class Categorical(Output):
         """One-hot vectors (..., K)."""
         return F.one_hot(x, self.classes).to(torch.get_default_dtype())
 
+    def fitted(self, x: Tensor) -> Tensor:
+        """Logarithms (D, K) of shares."""
+        counts = torch.full((x.shape[1], self.classes), 0.5, dtype=torch.float64, device=x.device)
+        counts.scatter_add_(1, x.t(), torch.ones_like(counts[:, :1]).expand(-1, len(x)))
+        return (counts / (len(x) + self.classes / 2)).log()
+
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """The first class whose cumulative probability exceeds the noise."""
         return invert(restrict(parameters, sampling).softmax(-1), noise)
