@@ -23,7 +23,9 @@ def image_tab(shelf: Shelf, limits: Limits) -> None:
             with gr.Accordion("Seed", open=False):
                 seed = controls.seed()
             with gr.Accordion("A picture to complete", open=False):
-                gr.Markdown("The model keeps the upper rows of a picture and draws the rest, of the class that is chosen above.")
+                gr.Markdown(
+                    "The model keeps the upper rows of a picture and draws the rest, of the class that is chosen above."
+                )
                 picture = controls.picture("Picture", "begun")
                 kept = gr.Slider(0, 1, 0.5, step=0.05, label="Share that is kept", info="Of the rows, from the top.")
                 invert = controls.invert()
