@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Any, NamedTuple, cast
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -16,30 +16,24 @@ from seqgen.nn.order import First, Orders, in_order, shuffled
 from seqgen.output import Output
 
 
-class Layout(NamedTuple):
-    """The weights in the order of one factorisation: variables by position, units of a layer by degree.
+class Place(NamedTuple):
+    """What one position of a factorisation adds: to each layer the units of that degree, and its parameters.
 
-    `weights` are (H, N) a layer, `readout` (D, P, H), `direct` (D, P, D E) or None; `degrees` are those of the inputs
-    (D E,), which are their positions from 1, and of each layer (H,); `counts[l][t]` units of layer l have a degree of
-    t or less. So whatever a unit sees lies in front.
+    `hidden` holds (weights (N, n), bias (B, n)) a layer, None where it has no such unit; `first` (B, P) depends on no
+    symbol; `readout` is (H, P) and `direct` (D E, P) or None. The rows of weights are in the order in which symbols and
+    units become known, so that those known by now are the foremost.
     """
 
-    weights: tuple[Tensor, ...]
+    hidden: tuple[tuple[Tensor, Tensor] | None, ...]
+    first: Tensor
     readout: Tensor
     direct: Tensor | None
-    degrees: tuple[Tensor, ...]
-    counts: tuple[tuple[int, ...], ...]
 
 
 class Filled(NamedTuple):
-    """What a MADE remembers: embedded symbols (B, t E) and the units (B, n) of each layer that t symbols determine.
+    """What a MADE remembers: embedded symbols (B, t E) and the units (B, n) of each layer that t symbols determine."""
 
-    `biases` are (B, H) a layer, `first` (B, D, P) those of the parameters.
-    """
-
-    layout: Layout
-    biases: tuple[Tensor, ...]
-    first: Tensor
+    places: tuple[Place, ...]
     values: Tensor
     units: tuple[Tensor, ...]
     time: int
@@ -161,62 +155,53 @@ class MADE(Model):
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Filled]:
         """Parameters (B, P) of the first symbol; no unit is determined yet."""
-        order = self.ordering.given(context)
-        *biases, first = self._biases(context, batch)
-        by_degree = [degrees.sort(stable=True) for degrees in self.degrees(order.member)]
-        biases = [bias[:, found.indices] for bias, found in zip(biases, by_degree, strict=True)]
-        first = first.index_select(1, order.permutation)
-        values = first.new_zeros(batch, 0)
-        layout = self._layout(order.permutation, by_degree)
-        return first[:, 0], Filled(layout, tuple(biases), first, values, (values,) * len(biases), 0)
+        places = self._places(batch, context)
+        nothing = places[0].first.new_zeros(batch, 0)
+        return places[0].first, Filled(places, nothing, (nothing,) * len(self.hidden), 0)
 
-    def _layout(self, permutation: Tensor, by_degree: list[Any]) -> Layout:
-        width = self.output.width
+    def _places(self, batch: int, context: Context | None) -> tuple[Place, ...]:
+        """Views of the weights by position, cut once: at every symbol it would take longer than the products."""
+        order = self.ordering.given(context)
+        permutation, width = order.permutation, self.output.width
+        *biases, first = self._biases(context, batch)
         inputs = (permutation.unsqueeze(1) * width + torch.arange(width, device=permutation.device)).flatten()
-        below, weights = inputs, []
-        for layer, found in zip(self._layers, by_degree, strict=True):
-            weights.append(in_order(in_order(layer.weight, 0, found.indices), 1, below))
-            below = found.indices
-        direct = None if self.direct is None else in_order(in_order(self.direct, 0, permutation), 2, inputs)
-        degrees = [found.values for found in by_degree]
-        positions = torch.arange(self.ordering.dimensions, device=permutation.device)
-        counts = tuple(tuple(torch.searchsorted(one, positions, right=True).tolist()) for one in degrees)
-        degrees.insert(0, 1 + positions.repeat_interleave(width))
-        readout = in_order(in_order(self.readout, 0, permutation), 2, below)
-        return Layout(tuple(weights), readout, direct, tuple(degrees), counts)
+        below, hidden = inputs, []
+        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.member), strict=True):
+            units = degrees.argsort(stable=True)
+            sizes = degrees.bincount(minlength=self.ordering.dimensions).tolist()
+            weight = in_order(in_order(layer.weight, 0, units), 1, below)
+            pairs = zip(weight.t().split(sizes, 1), bias[:, units].split(sizes, 1), strict=True)
+            hidden.append([pair if size else None for pair, size in zip(pairs, sizes, strict=True)])
+            below = units
+        readout = in_order(in_order(self.readout, 0, permutation), 2, below).transpose(1, 2).unbind(0)
+        direct: Sequence[Tensor | None] = [None] * len(readout)
+        if self.direct is not None:
+            direct = in_order(in_order(self.direct, 0, permutation), 2, inputs).transpose(1, 2).unbind(0)
+        firsts = first.index_select(1, permutation).unbind(1)
+        return tuple(map(Place, zip(*hidden, strict=True), firsts, readout, direct))
 
     def step(self, x: Tensor, state: Filled, context: Context | None = None) -> tuple[Tensor, Filled]:
         """Parameters (B, T, P) after each symbol of x (B, T), and the units that are determined after the last."""
-        layout, biases, first, values, units, time = state
+        places, values, units, time = state
         after = time + x.shape[1]
         self.ordering.check(after + 1)
-        values = torch.cat([values, self.output.embed(x).to(values.dtype).flatten(1)], 1)
-        below, filled = values, []
-        for layer, (weight, bias, known) in enumerate(zip(layout.weights, biases, units, strict=True)):
-            new = slice(known.shape[1], layout.counts[layer][after])
-            if new.stop > new.start:
-                weight = weight[new, : below.shape[1]]
-                if after > time + 1:  # all units of one degree see all that there is
-                    own, others = layout.degrees[layer + 1][new], layout.degrees[layer][: below.shape[1]]
-                    weight = masked(weight, own, others)
-                known = torch.cat([known, torch.addmm(bias[:, new], below, weight.t()).relu_()], 1)
-            filled.append(known)
-            below = known
-        positions = range(time + 1, after + 1)
-        rows = _add(first[:, time + 1 : after + 1], below, layout.readout, layout.degrees[-1], positions)
-        if layout.direct is not None:
-            rows = _add(rows, values, layout.direct, layout.degrees[0], positions)
-        return rows, Filled(layout, biases, first, values, tuple(filled), after)
-
-
-def _add(rows: Tensor, values: Tensor, weight: Tensor, degrees: Tensor, positions: range) -> Tensor:
-    """Rows (B, T, P) of some positions, from 0, and what values (B, n) add to them through weight (D, P, N)."""
-    if len(positions) == 1:
-        row = weight[positions.start, :, : values.shape[1]]
-        return torch.addmm(rows[:, 0], values, row.t()).unsqueeze(1)
-    these = slice(positions.start, positions.stop)
-    own, others = torch.arange(these.start, these.stop, device=weight.device), degrees[: values.shape[1]]
-    return rows + _product(values, weight[these, :, : values.shape[1]], own, others)
+        embedded, rows = self.output.embed(x).to(values.dtype), []
+        for position, value in enumerate(embedded.unbind(1), time + 1):
+            hidden, first, readout, direct = places[position]
+            below = values = torch.cat([values, value], 1)
+            filled = []
+            for known, new in zip(units, hidden, strict=True):
+                if new is not None:
+                    weight, bias = new
+                    known = torch.cat([known, torch.addmm(bias, below, weight[: below.shape[1]]).relu_()], 1)
+                filled.append(known)
+                below = known
+            units = tuple(filled)
+            row = torch.addmm(first, below, readout[: below.shape[1]])
+            if direct is not None:
+                row = torch.addmm(row, values, direct[: values.shape[1]])
+            rows.append(row)
+        return torch.stack(rows, 1), Filled(places, values, units, after)
 
 
 def _product(values: Tensor, weight: Tensor, degrees: Tensor, below: Tensor) -> Tensor:
