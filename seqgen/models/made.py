@@ -170,7 +170,7 @@ class MADE(Model):
             units = degrees.argsort(stable=True)
             sizes = degrees.bincount(minlength=self.ordering.dimensions).tolist()
             weight = in_order(in_order(layer.weight, 0, units), 1, below)
-            pairs = zip(weight.t().split(sizes, 1), bias[:, units].split(sizes, 1), strict=True)
+            pairs = zip(torch.split(weight.t(), sizes, 1), torch.split(bias[:, units], sizes, 1), strict=True)
             hidden.append([pair if size else None for pair, size in zip(pairs, sizes, strict=True)])
             below = units
         readout = in_order(in_order(self.readout, 0, permutation), 2, below).transpose(1, 2).unbind(0)
