@@ -65,8 +65,13 @@ class Entry(NamedTuple):
         return codec
 
     def p_value(self, total: Total, label: dict[str, str]) -> float | None:
-        """The share of held-out items of like length that are as surprising or more so; None where there are none."""
-        return None if self.pipeline.calibration is None else self.pipeline.p_value(total, bool(label))
+        """The share of held-out items of like length that are as surprising or more so.
+
+        None where there are none, and for some of several labels: held-out items were scored given all or none.
+        """
+        if self.pipeline.calibration is None or len(label) not in (0, len(self.pipeline.labels)):
+            return None
+        return self.pipeline.p_value(total, self.pipeline.labelled(label))
 
     def label(self, said: Any) -> dict[str, str]:
         """Labels from "F", "digit=3, voice=en-us" or an object of names and classes. Raises Refused."""

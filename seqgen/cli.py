@@ -16,17 +16,26 @@ from seqgen.commands import report, sample, score
 def main(arguments: list[str] | None = None) -> int:
     """Run one command. The exit status: 0; 1 with one line on standard error; 2 for wrong usage; 130 for Ctrl-C."""
     spin_briefly()
-    arguments = sys.argv[1:] if arguments is None else arguments
-    try:
-        if arguments[:1] == ["fit"]:
-            from seqgen.fit import main as fit
+    return plainly(lambda: _run(sys.argv[1:] if arguments is None else arguments))
 
-            return fit(arguments[1:])
-        options = _parser().parse_args(arguments)
-        command: Callable[[argparse.Namespace], None] = options.command
-        command(options)
+
+def _run(arguments: list[str]) -> int:
+    if arguments[:1] == ["fit"]:
+        from seqgen.fit import main as fit
+
+        return fit(arguments[1:])
+    options = _parser().parse_args(arguments)
+    command: Callable[[argparse.Namespace], None] = options.command
+    command(options)
+    return 0
+
+
+def plainly(program: Callable[[], int | None]) -> int:
+    """The exit status of a program, as of `main`: what goes wrong is one line, unless SEQGEN_DEBUG is set."""
+    try:
+        status = program()
         sys.stdout.flush()
-        return 0
+        return status or 0
     except KeyboardInterrupt:
         return 130
     except BrokenPipeError:  # the reader, such as head, has what it wanted
@@ -61,9 +70,13 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_sample(commands: Any) -> None:
-    parser = _command(commands, "sample", sample.sample, "draw new texts or clips")
+    parser = _command(commands, "sample", sample.sample, "draw new texts, clips, pictures or rows")
     parser.add_argument("-n", type=int, default=1, help="how many (default: %(default)s)")
-    parser.add_argument("--prompt", default=None, help="what they begin with: a text, or a sound file")
+    parser.add_argument(
+        "--prompt",
+        default=None,
+        help="what is known: a text, a sound file, a picture's upper rows, or a row with gaps (--prompt=-1,,2)",
+    )
     parser.add_argument("--length", type=int, default=None, help="symbols at most (default: 500, or a second)")
     parser.add_argument("--seconds", type=float, default=None, help="of sound at most, in place of --length")
     parser.add_argument("--context", default=None, help="a sound file, whose features the clip is to have (vocoders)")
@@ -74,7 +87,7 @@ def _add_sample(commands: Any) -> None:
     )
     parser.add_argument("--top-p", type=float, default=1.0, help="the likeliest with this mass (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same texts")
-    parser.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all: .wav, .flac ...")
+    parser.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all: .wav, .png ...")
     parser.add_argument("--png", type=Path, default=None, help="draw waveform, spectrogram and surprise of a clip")
     parser.add_argument("--probabilities", action="store_true", help="beside pictures, what was expected of each pixel")
     parser.add_argument("--stream", action="store_true", help="raw PCM on standard output, as it is made")
@@ -82,8 +95,13 @@ def _add_sample(commands: Any) -> None:
 
 
 def _add_score(commands: Any) -> None:
-    parser = _command(commands, "score", score.score, "log-probabilities of given texts or sound files")
-    parser.add_argument("texts", nargs="*", metavar="TEXT", help="texts to score; sound files for a model of sound")
+    parser = _command(commands, "score", score.score, "log-probabilities of texts, or of sound files, pictures or rows")
+    parser.add_argument(
+        "texts",
+        nargs="*",
+        metavar="TEXT",
+        help="texts, sound files, pictures or rows, as the model has them; behind -- where one begins with a minus",
+    )
     parser.add_argument("--file", type=Path, help="score a file of any size: each line, or the whole as one long text")
     parser.add_argument("--encoding", default=None, help="of a file of text (default: utf-8)")
     parser.add_argument("--prefix", default=None, help="score what follows this text or sound file, given it")

@@ -80,6 +80,8 @@ class Conditioned:
             if len(self.labels) != 1:
                 raise ValueError(f"label is {label!r}; say it as name=class, the model's labels are {self._choices()}")
             label = {next(iter(self.labels)): label}
+        if not isinstance(label, Mapping):
+            raise TypeError(f"label is {label!r} of type {type(label).__name__}, expected a class, or classes by name")
         for name, value in label.items():
             if value not in self.labels.get(name, ()):
                 raise ValueError(f"no label {name}={value}; the model's labels are {self._choices()}")
@@ -94,13 +96,17 @@ def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
     """Raises ValueError when the model's output does not speak of the codec's symbols, or its features are others."""
     support = model.output(torch.zeros(model.output.size))
     classes = len(support.enumerate_support()) if support.has_enumerate_support else None
+    if None not in (codec.shape, model.shape) and codec.shape != model.shape:
+        height, width, channels = codec.shape or (0, 0, 0)
+        raise ValueError(
+            f"items are of height, width and channels {codec.shape} and the model's of {model.shape}, "
+            f"expected --model.model.height {height} --model.model.width {width} --model.model.channels {channels}"
+        )
     if None not in (codec.length, model.dimensions) and codec.length != model.dimensions:
         raise ValueError(
             f"items have {codec.length} symbols and the model {model.dimensions} variables, expected as many: "
             f"--model.model.dimensions {codec.length}"
         )
-    if None not in (codec.shape, model.shape) and codec.shape != model.shape:
-        raise ValueError(f"items are of height, width and channels {codec.shape} and the model's of {model.shape}")
     if codec.size != classes:
         raise ValueError(
             f"the codec has {codec.size or 'numbers for'} symbols and the model's output {classes or 'numbers'}, "

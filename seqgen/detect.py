@@ -17,6 +17,8 @@ ALIKE = 1.25
 """Items whose lengths differ by less than this factor are of like length."""
 FEW = 200
 """Held-out items that an input is ranked among at least, were they of other lengths, as far as there are so many."""
+SAME = 1e-6
+"""Scores per symbol closer than this, for their size, are the same: batches round otherwise."""
 MOST = 1000
 """Items of a calibration, and pieces of each length where a long text is cut into some."""
 SHORTEST = 8
@@ -144,7 +146,8 @@ def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:
     """The rank of a score among N held-out ones as a p-value (Song et al. 2018, PixelDefend, arXiv:1710.10766).
 
     `p = (1 + #{held out <= score}) / (N + 1)`. Of an input from where the held-out ones come, p is uniform on
-    1/(N+1), 2/(N+1), ... 1, whatever the model: p <= a with probability a at most. Smooth foreign images are likelier
+    1/(N+1), 2/(N+1), ... 1, whatever the model: p <= a with probability a at most; scores that differ by no more than
+    rounding are equal. Smooth foreign images are likelier
     than the data; `both` finds them, too: twice the smaller of the p-values from below and from above, 1 at most.
 
     >>> p_value(-2.0, torch.tensor([-1.0, -1.5, -3.0]))
@@ -154,8 +157,9 @@ def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:
         raise ValueError("the score is not a number")
     if side not in ("low", "both"):
         raise ValueError(f"side is {side!r}, expected low or both")
-    total = len(held_out) + 1
-    low, high = (1 + int((held_out <= score).sum())) / total, (1 + int((held_out >= score).sum())) / total
+    total, near = len(held_out) + 1, SAME * max(1.0, abs(score)) if math.isfinite(score) else 0.0
+    low = (1 + int((held_out <= score + near).sum())) / total
+    high = (1 + int((held_out >= score - near).sum())) / total
     return low if side == "low" else min(1.0, 2 * min(low, high))
 
 
@@ -222,6 +226,8 @@ def _likeliest(model: Model, parameters: Tensor, candidates: Tensor, levels: int
     """The first of the likeliest candidates (M, B) that are levels: (B,)."""
     inside = candidates.clamp(0, levels - 1)
     log_probs = model.output(parameters.double()).log_prob(inside).masked_fill(inside != candidates, -torch.inf)
+    if bool(log_probs.isnan().any()):
+        raise ValueError("a log-probability is not a number: the model has diverged, or its weights are damaged")
     return inside.gather(0, log_probs.argmax(0, keepdim=True))[0]
 
 

@@ -48,8 +48,10 @@ def held_out(pipeline: Pipeline, run: Path) -> dict[str, Total]:
 def _evaluate(
     pipeline: Pipeline, run: Path, path: str | None = None, encoding: str | None = None, orders: int = 1
 ) -> dict[str, Total]:
-    if encoding is not None and isinstance(pipeline.codec, Sound):
+    if encoding is not None and (isinstance(pipeline.codec, Sound) or pipeline.codec.length is not None):
         raise ValueError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
+    if orders < 1:
+        raise ValueError(f"orders is {orders}, expected 1 or more")
     if path is not None and not (run / "config.yaml").is_file():
         return {"file": sum((scores.total for scores in _scores(pipeline, path, encoding or "utf-8")), Total())}
     data = opened(pipeline, run, path, encoding)
@@ -112,6 +114,11 @@ def file_scores(
     Where sequences have an end, each line that is not empty with its score; else the consecutive parts, named None,
     of the file as one long text.
     """
+    if pipeline.codec.length is not None:
+        kind = type(pipeline.codec).__name__
+        raise ValueError(
+            f"{path} cannot be scored as one text by a model of {kind}; seqgen evaluate RUN --data.path FILE"
+        )
     pieces = read(locate(str(path))[0], encoding)
     if pipeline.codec.end is None:
         yield from ((None, part) for part in pipeline.score_pieces(pieces, label=label, end=end))

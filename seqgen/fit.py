@@ -1,5 +1,6 @@
 """The command `seqgen fit`."""
 
+import contextlib
 import importlib.util
 import itertools
 import logging
@@ -48,7 +49,7 @@ class Fit(LightningCLI):
         if self.config["trainer"]["accelerator"] == "auto":  # never MPS, which has no float64 to sample and score with
             kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         self.watch = RunFolder(folder)
-        kwargs["callbacks"] = [*self.config_init["trainer"]["callbacks"], self.watch]
+        kwargs["callbacks"] = [*(self.config_init["trainer"]["callbacks"] or ()), self.watch]
         return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
 
 
@@ -108,6 +109,13 @@ def _fit(cli: Fit, folder: Path) -> int:
         where = f"stopped at step {trainer.global_step}"
         print(f"{where}; go on with: seqgen fit --run {folder} --resume", file=sys.stderr)
         return 130
+    except Exception:
+        if not (folder / "config.yaml").exists():  # it never began
+            for file in folder.glob("events.out.tfevents.*"):
+                file.unlink()
+            with contextlib.suppress(OSError):  # the user's own files are in it
+                folder.rmdir()
+        raise
     if watch.validated < trainer.global_step:  # the steps behind the last regular validation
         trainer.validate(cli.model, cli.datamodule, verbose=False)
     pipeline = load(folder, trainer.strategy.root_device)

@@ -33,6 +33,8 @@ def _drawn(
     model: Model, noise: Tensor, sampling: Sampling, context: Context | None, prompt: Tensor | None
 ) -> Iterator[Tensor]:
     """The loop itself; in and out of inference mode at every symbol it would be slower."""
+    if not noise.shape[1]:  # a prompt may be a whole item, behind which no symbol is
+        return
     parameters, state = model.start(len(noise), context)
     if prompt is not None and prompt.shape[1]:
         rows, state = model.step(prompt.to(model.device), state, context)

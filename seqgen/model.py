@@ -124,9 +124,29 @@ class Model(nn.Module, Configurable, ABC):
     orders: int | None = 1
     """How many factorisations the model was made for, all equally good; None: as many as one likes."""
 
+    any_order: bool = False
+    """Whether that means every order of the variables."""
+
     def order_number(self, number: int) -> Order | None:
         """The factorisation of that number, 0 for the first; None for models of sequences, which have no other."""
         return None
+
+    def order_led_by(self, places: Tensor) -> Order | None:
+        """A factorisation in which these variables (S,) come first; None for models of sequences.
+
+        Raises ValueError where the model was made for none such: in another order its parameters mean nothing.
+        """
+        orders = [self.order_number(number) for number in range(1 if self.any_order else self.orders or 1)]
+        for order in orders:
+            if order is None:
+                return None
+            led = order.led_by(places)
+            if self.any_order or torch.equal(led.permutation, order.permutation):
+                return led
+        raise ValueError(
+            f"in none of the {len(orders)} orders that the model was trained for do these {len(places)} variables come "
+            "first; expected the first ones, or a model of any order: --model.model.orders 0"
+        )
 
     @property
     def receptive_field(self) -> int | None:

@@ -196,15 +196,14 @@ class Pipeline(Scorer):
 
     def _known(self, prompt: Any) -> tuple[Tensor, Order | None]:
         """The symbols (S,) of a prompt, and an order that begins with their variables, if the model has any."""
-        first = self.model.order_number(0)
         if prompt is None:
-            return torch.zeros(0, dtype=self.model.output.dtype), first
+            return torch.zeros(0, dtype=self.model.output.dtype), self.model.order_number(0)
         places, symbols = self.codec.partial(prompt)
-        if first is None:
+        order = self.model.order_led_by(places)
+        if order is None:
             if not torch.equal(places, torch.arange(len(places))):
                 raise ValueError("the model goes on behind the beginning of an item, and the prompt is another part")
             return symbols, None
-        order = first.led_by(places)
         return symbols[torch.argsort(order.ranks.cpu()[places])], order
 
 
@@ -225,7 +224,7 @@ def _device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        raise ValueError(f"device {str(name)!r} cannot be used here: {error}") from None
+        raise ValueError(f"device {str(name)!r} cannot be used here: {str(error).partition(chr(10))[0]}") from None
     if device.type == "mps":
         raise ValueError("device mps has no float64, in which seqgen scores and samples; use cpu")
     return device

@@ -58,6 +58,9 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         self.clock: float | None = None
         self.signal: int | None = None
         self.saved = False  # since the signal
+        self.steps = 0  # taken by now
+        self.between = False  # steps: gradients are being summed
+        self.due = False  # a checkpoint
         self.handlers: dict[int, Any] = {}
         self.train = (0.0, 0)  # nats since the last validation, steps
 
@@ -67,7 +70,7 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         """Begin the folder, start the clock, take over the signals, drop rows that a resumed run will write again."""
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "config.yaml", self.config.encode())
-        self.clock = time.monotonic()
+        self.clock, self.steps = time.monotonic(), trainer.global_step
         for number in (signal.SIGINT, signal.SIGTERM):
             self.handlers[number] = signal.signal(number, self._stop)
         rows = [row for row in _rows(self.folder / "metrics.csv") if int(row["step"]) <= trainer.global_step]
@@ -103,10 +106,18 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     def on_train_batch_end(
         self, trainer: Trainer, module: LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Sum the loss; save at the last step and on a signal, while weights and the data's place belong together."""
+        """Sum the loss; save at the last step and on a signal, while weights and the data's place belong together.
+
+        Gradients that batches have summed for a step to come are not saved, so that waits for the step.
+        """
         self.train = (self.train[0] + float(trainer.callback_metrics["nats"]), self.train[1] + 1)
-        if trainer.global_step == trainer.max_steps or self.signal is not None:
+        self.between = trainer.accumulate_grad_batches > 1 and trainer.global_step == self.steps
+        self.steps = trainer.global_step
+        if self.between:
+            return
+        if trainer.global_step == trainer.max_steps or self.signal is not None or self.due:
             trainer.save_checkpoint(self.folder / LAST)
+            self.due = False
         if self.signal is not None:
             self.saved = True
             if not (self.folder / "model").exists():
@@ -141,7 +152,9 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         self.train = (0.0, 0)
         self.clock = time.monotonic()
         if trainer.state.fn == TrainerFn.FITTING:  # and not a validation of its own, which has no place in the data
-            trainer.save_checkpoint(self.folder / LAST)
+            self.due = self.between
+            if not self.due:
+                trainer.save_checkpoint(self.folder / LAST)
 
     def _export(self, trainer: Trainer, module: Training, nats: float | None) -> None:
         found = {"val_nats": nats, "val_bits": None if nats is None else nats / math.log(2)}

@@ -148,10 +148,15 @@ class Scores:
 
 @torch.inference_mode()
 def follow(model: Model, pieces: Iterable[Tensor], context: Context | None = None) -> Iterator[Columns]:
-    """Scores of B long sequences given in pieces (B, T), with the state carried; memory is that of one chunk."""
+    """Scores of B sequences given in pieces (B, T), with the state carried.
+
+    Memory is that of one chunk, or, where sequences have at most D symbols, that of the piece.
+    """
     carry: Carry | None = None
     for piece in pieces:
         length = max(1, min(CHUNK, NUMBERS // (max(1, len(piece)) * model.output.size)))
+        if model.dimensions is not None:  # short, and a model of images looks at all before it again
+            length = max(1, piece.shape[1])
         for x in torch.split(piece.to(model.device), length, 1):
             if x.shape[1]:
                 rows, carry = model.advance(x, carry, context)

@@ -11,7 +11,7 @@ from seqgen import detect
 from seqgen.conditioned import Conditioned, Label
 from seqgen.detect import Calibration, Side
 from seqgen.model import arranged
-from seqgen.score import Columns, Scores, Total, ensemble, follow
+from seqgen.score import NUMBERS, Columns, Scores, Total, ensemble, follow
 
 BATCH = 64
 """Sequences that are scored at once."""
@@ -57,17 +57,19 @@ class Scorer(Conditioned):
             return scores[0]
         if p_value is not None and (prefix is not None or not end):
             raise ValueError("held-out items were scored whole; expected no prefix, and the end counted, for a p-value")
-        before, labels = self._prompt(prefix), self.numbered(label, len(item))
-        if len(before) and self.codec.length is not None:
+        if prefix is not None and self.codec.length is not None:
             raise ValueError("items that all have as many symbols are scored whole, expected no prefix")
-        if (order := self.model.order_number(0)) is not None:
-            order = order.led_by(torch.arange(len(before)))
+        before, labels = self._prompt(prefix), self.numbered(label, len(item))
+        order = self.model.order_led_by(torch.arange(len(before)))
         symbols, counts = self.codec.encode_all(item)
         encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
         sequences = [self._sequence(one, place, before, end) for one, place in encoded]
         by_length = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
         results: dict[int, Scores] = {}
-        for group in (by_length[first : first + BATCH] for first in range(0, len(item), BATCH)):
+        size = BATCH
+        if self.model.dimensions is not None:
+            size = max(1, min(BATCH, NUMBERS // (self.model.dimensions * self.model.output.size)))
+        for group in (by_length[first : first + size] for first in range(0, len(item), size)):
             padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
             sounds = [[prefix, item[place]] for place in group] if self.features is not None else None
             context = self.context_of(None if labels is None else labels[group], len(group), sounds)
@@ -78,12 +80,18 @@ class Scorer(Conditioned):
             for row, place in enumerate(group):
                 kept = slice(len(before), len(sequences[place]))
                 results[place] = self._scores(columns.select((row, kept)), kept)
-        said = label if isinstance(label, list) else [label] * len(item)
         if p_value is not None:
             for place, one in results.items():
-                ranked = self.p_value(one.total, bool(said[place]), p_value)
-                results[place] = dataclasses.replace(one, p_value=ranked)
+                said = self.labelled(label[place] if isinstance(label, list) else label)
+                results[place] = dataclasses.replace(one, p_value=self.p_value(one.total, said, p_value))
         return [results[place] for place in range(len(item))]
+
+    def labelled(self, label: Label) -> bool:
+        """Whether all of the model's labels are said, or none. Raises ValueError for some: nothing was ranked so."""
+        said = self.numbered(label, 1)
+        if said is not None and not bool(said.all()):
+            raise ValueError(f"label is {label!r}; expected all of {', '.join(self.labels)} or none, for a p-value")
+        return said is not None
 
     def p_value(self, total: Total, labelled: bool = False, side: Side = "low") -> float:
         """The rank of an item's log p per symbol among held-out ones of like length, scored given a label or not.
@@ -95,10 +103,23 @@ class Scorer(Conditioned):
         return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
 
     def ratios(self, items: list[Any], background: "Scorer", *, label: Label | list[Label] = None) -> list[float]:
-        """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one."""
+        """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one.
+
+        Raises ValueError for a background model whose items are of other symbols.
+        """
+        self.check_background(background)
         own, other = self.score(items, label=label), background.score(items)
         pairs = zip(own, other, strict=True)
         return [detect.likelihood_ratio(one.log_prob, two.log_prob, one.total.symbols) for one, two in pairs]
+
+    def check_background(self, background: "Scorer") -> None:
+        """Raises ValueError for a model of pictures of another size or of other levels, or of other columns."""
+        own, other = ((type(codec), codec.length, codec.size) for codec in (self.codec, background.codec))
+        if own[0] is not other[0] or (self.codec.length is not None and own != other):
+            told = [
+                f"{kind.__name__} of {length} symbols in {size or 'numbers'}" for kind, length, size in (own, other)
+            ]
+            raise ValueError(f"the background model is one of {told[1]}, expected {told[0]}, as the model itself")
 
     def purify(self, items: list[Any], radius: int, *, label: Label = None, below: float | None = None) -> list[Any]:
         """The likeliest items of which no symbol is farther than `radius` levels away, found symbol by symbol.
@@ -107,6 +128,8 @@ class Scorer(Conditioned):
         """
         if self.codec.length is None:
             raise ValueError(f"{type(self.codec).__name__} has no levels that are near each other")
+        if not items:
+            return []
         x = torch.stack([self.codec.encode(item) for item in items])
         chosen = list(range(len(items)))
         if below is not None:

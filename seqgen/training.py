@@ -22,6 +22,8 @@ from seqgen.pipeline import Pipeline
 
 BEGIN = 2000
 """Rows at most, by which a model of vectors begins."""
+COARSE = 256
+"""Levels that means in 16 bits still tell apart."""
 
 
 class Training(LightningModule):
@@ -99,6 +101,13 @@ class Training(LightningModule):
         if isinstance(data, Vectors):
             train = data.parts["train"]
             self.model.begin(data.symbols(train[:: 1 + len(train) // BEGIN], 0))
+        support = self.model.output(torch.zeros(self.model.output.size))
+        fine = not support.has_enumerate_support or getattr(self.model.output, "levels", 0) > COARSE
+        if fine and "16" in str(self.trainer.precision):
+            raise ValueError(
+                f"precision is {self.trainer.precision}, whose numbers have three digits, and the parameters of "
+                f"{type(self.model.output).__name__} need more, expected --trainer.precision 32-true"
+            )
         if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
             self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
 

@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from PIL import Image
 from tiny import PROSE, TRAINER, WORDS, settings, train
 
 import seqgen
-from seqgen.cli import main
+from seqgen.cli import main, plainly
 from seqgen.codecs import Chars
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
@@ -241,7 +243,7 @@ MISTAKES = [
     ("sample text -n 0", "n is 0, expected a whole number of 1 or more"),
     ("sample text --length -1", "length is -1, expected"),
     ("sample text --seed -1", "seed is -1, expected"),
-    ("sample text --length 2 --out gone/out.txt -n 2", "No such file or directory.*gone"),
+    ("sample text --length 2 --out gone/out.txt -n 2", "no folder 'gone' to write out.txt to"),
     ("sample gone", "no model at '.*gone': it is no folder; expected a run folder"),
     ("sample .", "no model at .* expected a run folder or its model/ folder"),
     ("score names", "expected texts to score, or --file FILE, and not both"),
@@ -388,3 +390,32 @@ def test_the_program_fits_samples_and_refuses(tmp_path: Path) -> None:
     assert (done.returncode, done.stdout) == (0, "")
     assert "run: best " in done.stderr.splitlines()[-1]
     assert real("fit", *configs, cwd=tmp_path).stderr.startswith("seqgen: run holds a run already")
+
+
+def test_evaluate_wants_an_order_and_sample_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for arguments, message in (
+        (["evaluate", "digits", "--orders", "0", "--data.path", "x"], "orders is 0, expected 1 or more"),
+        (["score", "digits", "--file", "x.npz"], "cannot be scored as one text by a model of Pixels; seqgen evaluate"),
+        (["sample", "digits", "--out", str(tmp_path / "none" / "x.png")], "to write x.png to"),
+        (["evaluate", "digits", "--data.path", "x", "--data.encoding", "latin-1"], "an encoding is that of texts"),
+    ):
+        assert main(arguments) == 1
+        assert message in capsys.readouterr().err
+
+
+def test_one_picture_can_be_scored_and_completed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    one, again = tmp_path / "one.PNG", tmp_path / "again.png"
+    assert main(["sample", "digits", "--label", "3", "--seed", "1", "--out", str(one)]) == 0
+    assert main(["score", "digits", str(one)]) == 0
+    assert main(["sample", "digits", "--prompt", str(one), "--out", str(again)]) == 0
+    assert (np.asarray(Image.open(one)) == np.asarray(Image.open(again))).all()
+
+
+def test_programs_of_recipes_say_what_is_wrong_in_one_line(capsys: pytest.CaptureFixture[str]) -> None:
+    assert plainly(lambda: None) == 0
+
+    def fails() -> None:
+        raise ValueError("what was got\nand expected")
+
+    assert plainly(fails) == 1
+    assert capsys.readouterr().err == "seqgen: what was got and expected\n"

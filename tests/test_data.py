@@ -14,6 +14,7 @@ from seqgen.data.corpus import DataError
 from seqgen.data.lines import Lines
 from seqgen.data.loader import Loader
 from seqgen.data.text import Text
+from seqgen.model import Batch
 
 random.seed(0)
 WORDS = ["".join(random.choices("abcdefgh", k=random.randint(2, 7))) for _ in range(300)]
@@ -154,6 +155,7 @@ import resource, sys
 from itertools import islice
 from seqgen.data.lines import Lines
 from seqgen.data.text import Text
+from seqgen.model import Batch
 data = globals()[sys.argv[1]](sys.argv[2])
 data.setup("fit")
 for loader in (data.train_dataloader(), data.val_dataloader()):
@@ -180,3 +182,25 @@ def test_memory_does_not_grow_with_a_text(tmp_path: Path) -> None:
 def test_an_item_takes_little_memory(tmp_path: Path) -> None:
     small = memory("Lines", tmp_path / "lines", "letters", 20_000)
     assert memory("Lines", tmp_path / "lines", "letters", 220_000) < small + 200_000 * 150
+
+
+def test_what_is_held_out_is_read_from_its_first_batch_on() -> None:
+    """Else two validations of a part that is not read to its end would judge by different items."""
+    batches = [Batch(torch.tensor([[number]]), torch.ones(1, 1, dtype=torch.bool)) for number in range(5)]
+    for whole, second in ((True, 0), (False, 2)):
+        loader = Loader(lambda epoch, position: iter(batches[position:]), 5, whole=whole)
+        assert [int(batch.x) for batch, _ in zip(loader, range(2), strict=False)] == [0, 1]
+        assert int(next(iter(loader)).x) >= second
+        assert (int(next(iter(loader)).x) == 0) == whole
+
+
+@pytest.mark.parametrize("kind", [Text, Lines])
+def test_the_modules_read_what_is_held_out_from_the_first_batch_on(kind: Any, tmp_path: Path) -> None:
+    (tmp_path / "x.txt").write_text("\n".join(f"{number:04}" for number in range(4000)))
+    data = kind(path=str(tmp_path / "x.txt"), val=0.4, test=0.1)
+    data.prepare_data()
+    data.setup("fit")
+    loader = data.val_dataloader()
+    first = next(iter(loader)).x
+    assert len(loader) > 1
+    assert torch.equal(next(iter(loader)).x, first)

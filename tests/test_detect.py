@@ -32,6 +32,14 @@ def test_ranks() -> None:
         assert p_value(score, held_out, "both") == both / 5
 
 
+def test_scores_that_differ_by_rounding_are_ties() -> None:
+    held_out = torch.tensor([-9.708043513, -1.5], dtype=torch.float64)
+    for score in (-9.708044421, -9.708042202):
+        assert p_value(score, held_out) == 2 / 3
+        assert p_value(score, held_out, "both") == 1
+    assert p_value(-9.7081, held_out) == 1 / 3
+
+
 def test_p_values_of_the_data_are_uniform() -> None:
     generator = torch.Generator().manual_seed(1)
     for side in ("low", "both"):
@@ -213,12 +221,15 @@ def test_pictures_are_ranked_and_purified(tmp_path: Path) -> None:
     loaded = seqgen.load(tmp_path)
     assert [one.p_value for one in loaded.score(own + noise, p_value="low")] == p_values
     assert loaded.score(noise[0], p_value="both").as_dict()["p_value"] <= 2 * p_values[10]  # type: ignore[operator]
+    assert min(p_values[:10]) < 0.3 < max(p_values[:10])  # type: ignore[type-var, operator]
+    some = pipeline.purify(own, 3, below=0.3)
+    moved = [bool((a != b).any()) for a, b in zip(some, own, strict=True)]
+    assert moved == [p < 0.3 for p in p_values[:10]]  # type: ignore[operator]
     better = pipeline.purify(noise, 1, below=0.1)
     assert all(int(np.abs(a.astype(int) - b.astype(int)).max()) <= 85 for a, b in zip(better, noise, strict=True))
     again = pipeline.score(better, p_value="low")
     assert all(a.log_prob >= b.log_prob for a, b in zip(again, ranked[10:], strict=True))
-    changed = [bool((a != b).any()) for a, b in zip(better, noise, strict=True)]
-    assert not any(one for one, p in zip(changed, p_values[10:], strict=True) if p >= 0.1)  # type: ignore[operator]
+    assert pipeline.purify([], 1) == []
 
 
 def test_ratios() -> None:
@@ -227,6 +238,57 @@ def test_ratios() -> None:
     got = pipeline.ratios(own, background)
     expected = [(pipeline.score(one).log_prob - background.score(one).log_prob) / 15 for one in own]
     assert got == pytest.approx(expected, abs=1e-6)  # batches round otherwise
+
+
+def test_a_background_of_other_symbols_is_refused() -> None:
+    pipeline, own = pictures()
+    other = Pipeline(PIXELS["PixelCNN"](Categorical(2)), Pixels(5, 3, levels=2))
+    with pytest.raises(ValueError, match="one of Pixels of 15 symbols in 2, expected Pixels of 15 symbols in 4"):
+        pipeline.ratios(own, other)
+    with pytest.raises(ValueError, match="the background model is one of Chars"):
+        pipeline.ratios(own, Pipeline(rnn(Categorical(3)), Chars("abc")))
+
+
+def labelled() -> Pipeline:
+    """A model of two labels, of which held-out items are much likelier given their own than given none."""
+    calibration = Calibration(torch.stack([torch.arange(-104.0, -100), torch.arange(-4.0, 0)]), torch.ones(4))
+    pipeline = Pipeline(
+        rnn(Categorical(4), labels=[2, 2]), Chars("abc", end=True), {"sex": ["F", "M"], "age": ["1", "2"]}
+    )
+    pipeline.calibration = calibration
+    return pipeline
+
+
+def test_an_item_is_ranked_among_those_scored_given_as_many_labels() -> None:
+    pipeline = labelled()
+    none, both = pipeline.score("", p_value="low"), pipeline.score("", label={"sex": "F", "age": "1"}, p_value="low")
+    assert -4 < none.log_prob < 0
+    assert -4 < both.log_prob < 0
+    assert none.p_value == 1
+    assert both.p_value == p_value(both.log_prob, torch.arange(-4.0, 0)) < 1
+    with pytest.raises(ValueError, match=r"label is \{'sex': 'F'\}; expected all of sex, age or none, for a p-value"):
+        pipeline.score("", label={"sex": "F"}, p_value="low")
+
+
+def test_labels_count_in_purification() -> None:
+    codec = Pixels(5, 3, levels=4)
+    pipeline = Pipeline(PIXELS["PixelCNN"](Categorical(4), labels=[2]), codec, {"kind": ["a", "b"]})
+    with torch.no_grad():
+        pipeline.model.stack.labels.tables[0].mul_(10)
+    x = torch.randint(4, (4, 15), generator=torch.Generator().manual_seed(1))
+    found = {name: pipeline.purify([codec.decode(row) for row in x], 3, label=name) for name in ("a", "b")}
+    for number, name in enumerate("ab", 1):
+        expected = purify(pipeline.model, x, 3, Context(torch.full((4, 1), number)))
+        assert np.stack(found[name]).tolist() == np.stack([codec.decode(row) for row in expected]).tolist()
+    assert any((one != other).any() for one, other in zip(found["a"], found["b"], strict=True))
+
+
+def test_a_diverged_model_purifies_nothing() -> None:
+    model = PIXELS["PixelCNN"](Categorical(4))
+    with torch.no_grad():
+        model.readout.bias[0, 1] = torch.nan
+    with pytest.raises(ValueError, match="the model has diverged"):
+        purify(model, torch.zeros(1, 15, dtype=torch.int64), 1)
 
 
 def test_what_cannot_be_ranked_or_purified() -> None:

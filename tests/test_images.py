@@ -345,3 +345,118 @@ def test_a_grid_shows_all_pictures() -> None:
     assert (decoded[::3, ::3] == whole).all()
     with pytest.raises(ValueError, match="no pictures"):
         grid([])
+
+
+def test_pictures_of_sixteen_bits_and_of_floats_are_not_clipped(tmp_path: Path) -> None:
+    """Pillow's own conversion makes white of all that is above 255, and black of floats."""
+    grey = np.array([[0, 100, 255], [7, 128, 200]], np.uint8)
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "a.png")
+    Image.fromarray(grey.astype(np.uint16) * 257).save(tmp_path / "b.tif")
+    Image.fromarray(grey.astype(np.float32) / 255).save(tmp_path / "c.tif")
+    found = pictures(tmp_path, None).values
+    assert found.shape == (3, 2, 3, 1)
+    assert (found[..., 0] == grey).all()
+    codec = Pixels(2, 3)
+    assert all(codec.encode(tmp_path / name).tolist() == grey.ravel().tolist() for name in ("a.png", "b.tif", "c.tif"))
+    Image.fromarray(grey.astype(np.float32)).save(tmp_path / "c.tif")
+    with pytest.raises(DataError, match=r"c.tif is no picture that can be read: numbers from 0.0 to 255.0"):
+        pictures(tmp_path, None)
+
+
+def test_transparent_is_white_grey_is_grey_and_pictures_stand_upright(tmp_path: Path) -> None:
+    drawn = np.zeros((2, 3, 4), np.uint8)
+    drawn[0, 1, 3] = 255  # black ink on nothing
+    Image.fromarray(drawn).save(tmp_path / "a.png")
+    found = pictures(tmp_path, None).values
+    assert found[0, :, :, 0].tolist() == [[255, 0, 255], [255, 255, 255]]
+    assert found.shape[3] == 1
+    Image.fromarray(np.array([[0, 200]], np.uint8)).convert("P").save(tmp_path / "a.png")
+    assert pictures(tmp_path, None).values.tolist() == [[[[0], [200]]]]
+    turned = Image.Exif()
+    turned[0x0112] = 6  # to be turned by 90 degrees
+    (tmp_path / "a.png").unlink()
+    Image.fromarray(np.full((4, 8), 90, np.uint8)).save(tmp_path / "b.jpg", exif=turned)
+    assert pictures(tmp_path, None).values.shape == (1, 8, 4, 1)
+    Image.fromarray(np.full((4, 8, 3), 90, np.uint8)).save(tmp_path / "b.jpg")
+    assert pictures(tmp_path, [4, 8]).values.shape == (1, 4, 8, 1)
+    assert pictures(tmp_path, [2, 2, 3]).values.shape == (1, 2, 2, 3)
+
+
+@pytest.mark.parametrize(
+    ("array", "shape", "message"),
+    [
+        (np.zeros((5, 8, 8), np.uint8), [16, 4], r"pictures of shape \(8, 8\), expected \(16, 4, 1\)"),
+        (np.zeros((5, 8, 8, 3), np.uint8), [8, 24], r"pictures of shape \(8, 8, 3\), expected \(8, 24, 1\)"),
+        (np.array([[0.2, 1.0001]]), [1, 2], "numbers from 0.0 to 1.0001, expected 0 to 255, or 0 to 1"),
+        (np.ones((2, 4), np.complex64), None, "an array of complex64, expected real numbers"),
+    ],
+)
+def test_arrays_are_not_forced_into_a_shape(tmp_path: Path, array: Any, shape: Any, message: str) -> None:
+    np.savez(tmp_path / "x.npz", x=array)
+    with pytest.raises(DataError, match=message):
+        pictures(tmp_path / "x.npz", shape)
+
+
+def test_channels_may_come_first_and_floats_are_rounded(tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (4, 5, 6, 3)).astype(np.uint8)
+    np.save(tmp_path / "x.npy", values.transpose(0, 3, 1, 2))
+    assert (pictures(tmp_path / "x.npy", None).values == values).all()
+    np.savez(tmp_path / "x.npz", np.array([[127.9, 254.9999, 3.7, 0]]))
+    assert pictures(tmp_path / "x.npz", None).values.ravel().tolist() == [128, 255, 4, 0]
+
+
+@pytest.mark.parametrize("name", ["array", "grey", "binary", "x", "my_digits"])
+def test_arrays_of_any_name_are_pictures(tmp_path: Path, name: str) -> None:
+    values = np.arange(32, dtype=np.uint8).reshape(2, 4, 4)
+    np.savez(tmp_path / "a.NPZ", **{name: values})
+    (tmp_path / "a.NPZ.npz").rename(tmp_path / "a.NPZ")
+    assert (pictures(tmp_path / "a.NPZ", None).values[..., 0] == values).all()
+
+
+def test_labels_of_another_number_are_an_error(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", images=np.zeros((5, 2, 2), np.uint8), labels=np.zeros(4))
+    with pytest.raises(DataError, match="4 labels 'labels' for 5 pictures 'images'"):
+        pictures(tmp_path / "a.npz", None)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.npz", b"what is this", "expected a zip archive, as NPZ files are"),
+        ("a.mat", b"MATLAB 5.0 and no more", "cannot be read"),
+        ("a.npy", b"what is this", "cannot be read"),
+    ],
+)
+def test_damaged_arrays(tmp_path: Path, name: str, content: bytes, message: str) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        pictures(tmp_path / name, None)
+
+
+def test_an_archive_with_a_damaged_byte(tmp_path: Path) -> None:
+    np.savez(tmp_path / "a.npz", x=np.zeros((50, 8, 8), np.uint8))
+    content = bytearray((tmp_path / "a.npz").read_bytes())
+    content[len(content) // 2] ^= 255
+    (tmp_path / "a.npz").write_bytes(content)
+    with pytest.raises(DataError, match=r"a.npz cannot be read: Bad CRC-32"):
+        pictures(tmp_path / "a.npz", None)
+
+
+def test_grey_pictures_are_scored_as_they_were_drawn_in_training() -> None:
+    """Rounded, they would be likelier than what the model was trained on."""
+    codec = Pixels(20, 20, levels=2, drawn=True)
+    grey = np.full((20, 20), 51, np.uint8)
+    drawn = codec.encode(grey)
+    assert 40 < int(drawn.sum()) < 130  # a fifth of 400
+    assert torch.equal(drawn, codec.encode(grey))
+    assert not torch.equal(drawn, codec.encode(np.full((20, 20), 52, np.uint8)))
+    assert torch.equal(codec.encode(codec.decode(drawn)), drawn)
+    assert Pixels(20, 20, levels=2).encode(grey).sum() == 0
+    with pytest.raises(ValueError, match="expected 2 of pixels that are drawn"):
+        Pixels(2, 2, levels=3, drawn=True)
+
+
+def test_bits_are_the_two_levels() -> None:
+    bits = np.array([[0, 1], [1, 0]])
+    assert Pixels(2, 2, levels=2).encode(bits).tolist() == [0, 1, 1, 0]
+    assert Pixels(2, 2, levels=4).encode(bits).tolist() == [0, 0, 0, 0]

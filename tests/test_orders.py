@@ -175,7 +175,7 @@ def table() -> Table:
 
 
 def test_a_pipeline_completes_any_part_of_a_row() -> None:
-    for model in (relu(Gaussians(2), dimensions=4), made(Gaussians(2), dimensions=4, order="random")):
+    for model in (relu(Gaussians(2), dimensions=4, orders=0), made(Gaussians(2), dimensions=4, orders=0)):
         pipeline = Pipeline(model, table())
         rows = pipeline.sample(3, prompt={"c": 3.25, "a": -1}, seed=1)
         assert [list(row) for row in rows] == 3 * [["a", "b", "c", "d"]]
@@ -196,6 +196,42 @@ def test_a_pipeline_completes_any_part_of_a_picture() -> None:
     assert all((picture[0] == [255, 0, 255]).all() for picture in upper)
     with pytest.raises(ValueError, match="length is 3, expected 6"):
         pipeline.sample(length=3)
+
+
+@pytest.mark.parametrize("kind", [fvsbn, nade, made], ids=["FVSBN", "NADE", "MADE"])
+def test_no_part_is_completed_in_an_order_that_was_not_trained(kind: Any) -> None:
+    """The parameters of any other are near where they began, so that the rest would be noise."""
+    lower = np.ma.masked_array([[9, 9, 9], [255, 0, 255]], mask=[[1, 1, 1], [0, 0, 0]])
+    pipeline = Pipeline(kind(Bernoulli(), dimensions=6, orders=1), Pixels(2, 3, levels=2))
+    with pytest.raises(
+        ValueError, match=r"in none of the \d orders that the model was trained for do these 3 variables"
+    ):
+        pipeline.sample(prompt=lower)
+    assert (pipeline.sample(prompt=np.array([[255, 0, 255]], np.uint8), seed=1)[0][0] == [255, 0, 255]).all()
+    several = Pipeline(kind(Bernoulli(), dimensions=6, orders=3), Pixels(2, 3, levels=2))
+    first = several.model.order_number(2).permutation[:3]
+    known = np.ma.masked_array(np.zeros(6, int), mask=~np.isin(np.arange(6), first)).reshape(2, 3)
+    assert several.model.order_led_by(first).permutation.equal(several.model.order_number(2).permutation)
+    assert (several.sample(prompt=known, seed=1)[0][~known.mask] == 0).all()
+    for place in range(6):
+        if not any(int(several.model.order_number(number).permutation[0]) == place for number in range(3)):
+            with pytest.raises(ValueError, match=r"in none of the \d orders"):
+                several.model.order_led_by(torch.tensor([place]))
+
+
+def test_connectivities_without_number_are_no_orders() -> None:
+    model = made(Bernoulli(), dimensions=6, orders=1, masks=0)
+    assert model.order_led_by(torch.tensor([0, 1])).natural
+    with pytest.raises(ValueError, match="in none of the 1 orders"):
+        model.order_led_by(torch.tensor([5]))
+
+
+@pytest.mark.parametrize("kind", [fvsbn, nade, made], ids=["FVSBN", "NADE", "MADE"])
+def test_a_whole_item_is_its_own_completion(kind: Any) -> None:
+    pipeline = Pipeline(kind(Bernoulli(), dimensions=6), Pixels(2, 3, levels=2))
+    whole = np.array([[255, 0, 255], [0, 0, 255]], np.uint8)
+    assert (pipeline.sample(2, prompt=whole)[1] == whole).all()
+    assert np.concatenate(list(pipeline.stream(prompt=whole))).tolist() == whole.tolist()
 
 
 def test_a_model_of_sequences_completes_beginnings_alone() -> None:
@@ -263,7 +299,7 @@ def test_what_has_no_order_in_time_is_not_scored_in_pieces_and_streams_at_the_en
 PICTURES = {
     "PixelCNN": lambda: PixelCNN(Bernoulli(), [3], height=5, width=4, gated=True, filters=8, depth=2, end=8),
     "NADE": lambda: NADE(Bernoulli(), [3], dimensions=20, hidden=8),
-    "another order": lambda: NADE(Bernoulli(), [3], dimensions=20, hidden=8, order="random"),
+    "another order": lambda: NADE(Bernoulli(), [3], dimensions=20, hidden=8, orders=0, order="random"),
 }
 
 

@@ -326,3 +326,14 @@ def test_pictures_of_as_many_pixels_in_another_shape_are_refused() -> None:
     with pytest.raises(ValueError, match=r"height, width and channels \(6, 4, 1\) and the model's of \(4, 6, 1\)"):
         Pipeline(model, Pixels(6, 4, levels=2))
     assert Pipeline(model, Pixels(4, 6, levels=2)).sample(seed=1)[0].shape == (4, 6)
+
+
+def test_rows_may_be_narrower_than_the_kernel() -> None:
+    model = PIXELS["PixelRNN-row"](Categorical(3), height=5, width=1, kernel=5).double()
+    x = torch.randint(3, (4, 5), generator=torch.Generator().manual_seed(1))
+    first, state = model.start(4)
+    rows = [first]
+    for symbol in x[:, :-1].split(1, 1):
+        row, state = model.step(symbol, state)
+        rows.append(row[:, 0])
+    torch.testing.assert_close(model(x), torch.stack(rows, 1))

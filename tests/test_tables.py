@@ -310,3 +310,22 @@ def test_a_run_over_folds_trains_each_once_and_prints_their_mean(
     figures = np.array([line[2:] for line in again[1:3]], float)
     assert np.allclose(figures.mean(0), np.array(again[3][1:], float), atol=1e-3)
     assert (figures[:, 1:] < -5).all()
+
+
+def test_numbers_beyond_those_of_float32_are_refused() -> None:
+    codec = Table(["a", "b"], [0.0, 0.0], [1.0, 2.0])
+    for row in ("1e39,2", "1,-1e300"):
+        with pytest.raises(UnknownSymbol, match="standard deviations from its column's mean"):
+            codec.encode(row)
+
+
+def test_no_rows_to_train_on(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_text("a,b,split\n1,2,test\n2,1,test\n")
+    with pytest.raises(DataError, match="leaves no rows to train on, of 2"):
+        module(tmp_path / "x.csv")
+
+
+def test_a_table_in_another_encoding(tmp_path: Path) -> None:
+    (tmp_path / "x.csv").write_bytes("grün,b\n1,2\n".encode("latin-1"))
+    with pytest.raises(DataError, match=r"expected a table in UTF-8$"):
+        module(tmp_path / "x.csv")

@@ -2,6 +2,7 @@
 
 import json
 import math
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -171,6 +172,22 @@ def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
     assert kept.keys() == average.keys() == raw.keys()
     assert all(torch.equal(kept[name], average[name]) for name in kept)
     assert not any(torch.equal(kept[name], raw[name]) for name in kept if "weight" in name)
+    data: Any = Lines(**config["data"]["init_args"])
+    data.setup("fit")
+    model, nats = seqgen.load(tmp_path / "run").model, []
+    for tensors in (kept, raw):
+        model.load_state_dict(tensors)
+        with torch.no_grad():
+            batches = [(batch, model.log_prob(batch.x)) for batch in data.val_dataloader()]
+        total, count = (
+            sum(float(part) for part in parts)
+            for parts in zip(
+                *((-(log_prob * batch.mask).sum(), batch.mask.sum()) for batch, log_prob in batches), strict=True
+            )
+        )
+        nats.append(total / count)
+    assert float(rows(tmp_path / "run")[-1]["val_nats"]) == pytest.approx(nats[0], abs=2e-5)
+    assert abs(nats[0] - nats[1]) > 1e-3
 
 
 def test_the_best_model_is_kept_and_early_stopping_stops(tmp_path: Path) -> None:
@@ -323,6 +340,42 @@ def test_mixed_precision_trains_and_judges_in_float32(tmp_path: Path) -> None:
     nats = [score.total.nats_per_symbol for score in model.score_pieces([PROSE[-100:-40]])]
     assert abs(nats[0] - float(rows(tmp_path / "run")[-1]["val_nats"])) < 0.2
     assert {parameter.dtype for parameter in model.model.parameters()} == {torch.float32}
+
+
+def test_mixed_precision_is_refused_where_parameters_need_more_digits(tmp_path: Path) -> None:
+    config = settings(tmp_path, "text")
+    (tmp_path / "x.csv").write_text("\n".join(f"{number},{number % 7}" for number in range(60)))
+    config["data"] = {"class_path": "Table", "init_args": {"path": str(tmp_path / "x.csv"), "batch_size": 9}}
+    config["model"]["model"] = {"class_path": "NADE", "init_args": {"dimensions": 2, "hidden": 4}}
+    config["model"]["output"] = {"class_path": "Gaussians", "init_args": {"mixtures": 2}}
+    config["trainer"] |= {"precision": "bf16-mixed", "max_steps": 6}
+    with pytest.raises(
+        ValueError, match=r"the parameters of Gaussians need more, expected --trainer.precision 32-true"
+    ):
+        train(tmp_path / "run", config)
+    assert not (tmp_path / "run").exists()  # nor events of a training that never began
+
+
+@pytest.mark.parametrize("batch", [4, 5, 6])  # in, in, and at the end of a step of three
+def test_a_resumed_run_is_the_same_where_gradients_are_summed(tmp_path: Path, batch: int) -> None:
+    config = settings(tmp_path, "names")
+    config["trainer"] |= {"accumulate_grad_batches": 3, "max_steps": 6, "val_check_interval": 4}
+    assert train(tmp_path / "whole", config) == 0
+    training_step, seen = Training.training_step, []
+
+    def interrupted(self: Training, given: Any, batch_idx: int) -> Any:
+        seen.append(batch_idx)
+        if len(seen) == batch:
+            signal.raise_signal(signal.SIGINT)
+        return training_step(self, given, batch_idx)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Training, "training_step", interrupted)
+        assert train(tmp_path / "run", config) == 130
+    assert last(tmp_path / "run")["global_step"] == 2
+    assert fit.main(["--run", str(tmp_path / "run"), "--resume"]) == 0
+    one, other = last(tmp_path / "run"), last(tmp_path / "whole")
+    assert all(same(one[what], other[what]) for what in ("global_step", "state_dict", "optimizer_states"))
 
 
 def test_a_loss_that_is_no_number_ends_it(tmp_path: Path) -> None:

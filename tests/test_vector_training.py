@@ -13,8 +13,12 @@ from tiny import interrupt, last, rows, same, train, weights
 
 import seqgen
 from seqgen import fit
-from seqgen.evaluate import evaluate
-from seqgen.models import FVSBN
+from seqgen.codecs import Table
+from seqgen.evaluate import evaluate, opened
+from seqgen.model import Context, arranged
+from seqgen.models import FVSBN, NADE
+from seqgen.outputs import Gaussians
+from seqgen.pipeline import Pipeline
 from seqgen.run import RunFolder
 from seqgen.score import ensemble
 
@@ -107,3 +111,50 @@ def test_training_begins_with_the_shares_of_the_training_part(tmp_path: Path) ->
     torch.testing.assert_close(
         weights(tmp_path / "run")["bias"].double().sigmoid().squeeze(1), expected, rtol=0, atol=1e-6
     )
+
+
+def test_held_out_rows_are_ranked_as_they_are_scored(tmp_path: Path) -> None:
+    """In the model's own order, in the table's own units, given the rows' own labels and without."""
+    config = settings(tmp_path, "rows")
+    config["model"]["model"]["init_args"] |= {"dimensions": 10, "orders": 1, "order": "random"}
+    numbers = np.random.default_rng(0).normal(size=(100, 10)) * np.arange(1, 11)
+    lines = [f"{','.join(map(str, row))},{'ab'[place % 2]}" for place, row in enumerate(numbers)]
+    (tmp_path / "t.csv").write_text("\n".join([",".join("cdefghijkl") + ",kind", *lines]) + "\n")
+    config["data"]["init_args"]["labels"] = ["kind"]
+    assert train(tmp_path / "run", config) == 0
+    pipeline = seqgen.load(tmp_path / "run")
+    assert not pipeline.model.order_number(0).natural
+    data = opened(pipeline, tmp_path / "run")
+    places = data.parts["val"]
+    items = [pipeline.codec.decode(row) for row in data.symbols(places, None)]
+    said = [{"kind": "ab"[number - 1]} for (number,) in data.said[places].tolist()]
+    calibration = pipeline.calibration
+    assert calibration is not None
+    for version, labels in enumerate((None, said)):
+        expected = [-one.total.nats_per_symbol for one in pipeline.score(items, label=labels)]
+        torch.testing.assert_close(
+            calibration.scores[version], torch.tensor(expected, dtype=torch.float64), rtol=0, atol=1e-5
+        )
+    assert (calibration.scores[0] - calibration.scores[1]).abs().max() > 1e-3
+    scales = torch.tensor(pipeline.codec.scales)
+    assert scales.max() > 2 * scales.min()
+    x = pipeline.codec.encode(items[0])[None]
+    order = pipeline.model.order_number(0)
+    plain = order.restore(pipeline.model.log_prob(*arranged(x, None, order)))[0]
+    torch.testing.assert_close(pipeline.score(items[0]).log_probs, plain.double() - scales.log(), rtol=0, atol=1e-5)
+
+
+def test_a_mixture_over_orders_is_given_the_labels() -> None:
+    model = NADE(Gaussians(2), [2], dimensions=3, hidden=5, orders=2).requires_grad_(False)
+    model.labels.tables[0].mul_(20)
+    pipeline = Pipeline(model, Table(["a", "b", "c"], [0.0] * 3, [1.0] * 3), {"kind": ["u", "v"]})
+    x = torch.tensor([[0.5, -1, 0.2]])
+    totals = []
+    for number, label in enumerate((None, "u", "v")):
+        context = Context(torch.tensor([[number]]))
+        each = [model.log_prob(*arranged(x, context, model.order_number(order))).sum() for order in range(2)]
+        expected = float(torch.stack(each).logsumexp(0)) - math.log(2)
+        (total,) = pipeline.score_orders([x[0]], 2, label=label)
+        assert -total.nats == pytest.approx(expected, abs=1e-5)
+        totals.append(total.nats)
+    assert len({round(total, 3) for total in totals}) == 3

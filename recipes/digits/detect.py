@@ -8,6 +8,7 @@ likelihood ratio, and how well a classifier, trained here, does on adversarial d
 """
 
 import argparse
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -17,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import seqgen
+from seqgen.cli import plainly
 from seqgen.codecs import Pixels
 from seqgen.data.images import Images
 from seqgen.data.pictures import Pictures, pictures
@@ -132,8 +134,12 @@ class Detector:
 
     def purified(self, x: Tensor, radius: float) -> Tensor:
         """The likeliest pictures near by; the radius is as many whole levels as there are in it."""
-        levels = int(radius * (self.pixels.levels - 1) + 1e-6)
+        levels = round(self.whole(radius) * (self.pixels.levels - 1))
         return self.tensor(np.stack(self.pipeline.purify(self.items(x), levels)))
+
+    def whole(self, radius: float) -> float:
+        """As much of a radius as is whole levels: what comes of an attack is rounded, and is not to leave its ball."""
+        return int(radius * (self.pixels.levels - 1) + 1e-6) / (self.pixels.levels - 1)
 
 
 def shrunk(x: Tensor) -> Tensor:
@@ -160,8 +166,8 @@ def report(detector: Detector, classifier: Classifier, x: Tensor, classes: Tenso
     row("digits of half the size", shrunk(x))
     row("foreign", foreign)
     for radius in RADII:
-        row(f"FGSM, {radius}", fgsm(classifier, x, classes, radius), [radius])
-        row(f"PGD, {radius}", pgd(classifier, x, classes, radius, seed), [radius])
+        row(f"FGSM, {radius}", fgsm(classifier, x, classes, detector.whole(radius)), [radius])
+        row(f"PGD, {radius}", pgd(classifier, x, classes, detector.whole(radius), seed), [radius])
     return detection.table(table)
 
 
@@ -219,4 +225,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(plainly(main))

@@ -6,11 +6,13 @@ python -m seqgen_recipes.names.detect runs/names
 import argparse
 import re
 import string
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
 
 import seqgen
+from seqgen.cli import plainly
 from seqgen.data.lines import Lines
 from seqgen.evaluate import opened
 from seqgen_recipes import detection
@@ -90,4 +92,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(plainly(main))

@@ -4,6 +4,7 @@ python -m seqgen_recipes.speech.recognise runs/digits
 """
 
 import argparse
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -18,6 +19,7 @@ import seqgen
 from seqgen import audio
 from seqgen.audio import Clip
 from seqgen.checkpoint import CheckpointError
+from seqgen.cli import plainly
 from seqgen.data.audio import Audio
 from seqgen.mel import LogMel
 from seqgen.pipeline import Pipeline
@@ -254,4 +256,4 @@ def _duration(clips: Sequence[np.ndarray], rate: int) -> str:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(plainly(main))

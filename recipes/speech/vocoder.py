@@ -7,6 +7,7 @@ import argparse
 import functools
 import importlib.util
 import math
+import sys
 import time
 import warnings
 from collections.abc import Sequence
@@ -19,6 +20,7 @@ import torch
 import seqgen
 from seqgen import audio, generate
 from seqgen.audio import Clip
+from seqgen.cli import plainly
 from seqgen.data.audio import Audio
 from seqgen.mel import LogMel
 from seqgen.output import Sampling
@@ -208,4 +210,4 @@ def save(folder: Path, made: dict[str, list[Clip]]) -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(plainly(main))

@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from seqgen.cli import plainly
 from seqgen.data.table import Table
 from seqgen.evaluate import evaluate
 from seqgen.fit import main as fit
@@ -65,4 +66,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(plainly(main))

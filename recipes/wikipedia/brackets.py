@@ -5,10 +5,12 @@ python -m seqgen_recipes.wikipedia.brackets runs/wikipedia
 
 import argparse
 import re
+import sys
 from itertools import islice
 from pathlib import Path
 
 import seqgen
+from seqgen.cli import plainly
 from seqgen.data.corpus import read
 from seqgen_recipes.wikipedia.prepare import WikiMarkup
 
@@ -49,4 +51,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(plainly(main))

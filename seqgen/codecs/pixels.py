@@ -2,6 +2,7 @@
 
 import itertools
 import os
+import zlib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, Self
@@ -22,17 +23,20 @@ class Pixels(Vectors):
 
     A symbol is one of L levels, the one nearest to a value v of 0 ... 255: `round((L - 1) v / 255)`. Decoded it is
     `round(255 k / (L - 1))`, so `decode(encode(x))` is x if x was decoded, and within `127.5 / (L - 1) + 0.5` of it
-    otherwise.
+    otherwise. Of a model whose data were binarized at random, `drawn`, a pixel is white with probability v / 255
+    instead; the same picture is always drawn alike, and what is black and white stays as it is.
 
     An item is an array (H, W) or (H, W, C) of whole numbers 0 ... 255, of bools, or of floats with white at 1; or a
-    picture as Pillow has it; or the path of one. In a part of an item rows lack at the bottom, or pixels are masked in
-    a `numpy.ma` array.
+    picture as Pillow has it, transparent where paper is white; or the path of one. Of two levels, whole numbers none of
+    which is more than 1 are those levels. In a part of an item rows lack at the bottom, or pixels are masked in a
+    `numpy.ma` array.
 
     Args:
         height: H, rows.
         width: W, columns.
         channels: C, 1 for grey or 3 for red, green and blue.
         levels: L, 2 to 256.
+        drawn: Whether pixels are drawn, of two levels.
 
     >>> codec = Pixels(2, 2, levels=2)
     >>> codec.encode(np.array([[0, 200], [255, 100]])).tolist()
@@ -42,7 +46,7 @@ class Pixels(Vectors):
     unit = "image"
     learns = False
 
-    def __init__(self, height: int, width: int, channels: int = 1, levels: int = 256) -> None:
+    def __init__(self, height: int, width: int, channels: int = 1, levels: int = 256, drawn: bool = False) -> None:
         for name, value in (("height", height), ("width", width)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise ValueError(f"{name} is {value!r}, expected a whole number of 1 or more")
@@ -50,7 +54,9 @@ class Pixels(Vectors):
             raise ValueError(f"channels is {channels!r}, expected 1 or 3")
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
             raise ValueError(f"levels is {levels!r}, expected a whole number from 2 to 256")
-        self.height, self.width, self.channels, self.size = height, width, channels, levels
+        if drawn and levels != 2:
+            raise ValueError(f"levels is {levels!r}, expected 2 of pixels that are drawn")
+        self.height, self.width, self.channels, self.size, self.drawn = height, width, channels, levels, drawn
         self.shape = height, width, channels
         self.length = height * width * channels
 
@@ -79,6 +85,8 @@ class Pixels(Vectors):
         return torch.from_numpy(np.flatnonzero(known)), self._symbols(np.ma.getdata(values))[torch.from_numpy(known)]
 
     def _symbols(self, values: np.ndarray) -> Tensor:
+        if self.drawn:
+            values = binarized(values, np.random.default_rng(zlib.crc32(values.astype(np.float32).tobytes())))
         return torch.from_numpy(self.quantize(values).reshape(-1).astype(np.int64))
 
     def _values(self, item: Any) -> np.ndarray:
@@ -104,10 +112,11 @@ class Pixels(Vectors):
         if isinstance(item, Tensor):
             item = item.detach().cpu().numpy()
         if not isinstance(item, np.ndarray):
-            item = np.asarray(_converted(item, self.channels))
+            item = _converted(item, self.channels)
         if item.dtype.kind not in "buif":
             raise TypeError(f"got an array of {item.dtype}, expected a picture: numbers, or a path")
-        values: np.ndarray = item if item.dtype.kind in "ui" else item * np.float32(GREY)
+        bits = item.dtype.kind in "ui" and self.levels == 2 and int(np.ma.getdata(item).max(initial=0)) <= 1
+        values: np.ndarray = item * np.float32(GREY) if bits or item.dtype.kind in "bf" else item
         return values
 
     def decode(self, symbols: Tensor) -> np.ndarray:
@@ -139,18 +148,51 @@ class Pixels(Vectors):
         return self
 
 
-def read(path: Path, channels: int) -> np.ndarray:
-    """The picture in a file, uint8 (H, W) or (H, W, 3). Raises UnknownSymbol for what is none."""
+def binarized(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
+    """Black or white, uint8 (...), of values 0 ... 255: white with the value as the probability."""
+    drawn: np.ndarray = (random.random(values.shape, np.float32) * GREY < values).astype(np.uint8) * GREY
+    return drawn
+
+
+def read(path: Path, channels: int | None) -> np.ndarray:
+    """The picture in a file, as `_converted` has it. Raises UnknownSymbol for what is none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
-            return np.asarray(_converted(picture, channels))
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
+            return _converted(picture, channels)
+    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise UnknownSymbol(f"{path} is no picture that can be read: {error}") from None
 
 
-def _converted(picture: Any, channels: int) -> Any:
-    if not hasattr(picture, "convert"):
+def _converted(picture: Any, channels: int | None) -> np.ndarray:
+    """The picture upright, on white ground: uint8 (H, W) or (H, W, 3), None for as many channels as it has."""
+    from PIL import Image, ImageOps
+
+    if not isinstance(picture, Image.Image):
         raise TypeError(f"got {picture!r:.60} of type {type(picture).__name__}, expected a picture: an array or a path")
-    return picture.convert("RGB" if channels == 3 else "L")
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode in ("F", "I") or picture.mode.startswith("I;"):
+        picture = Image.fromarray(_eight_bits(np.asarray(picture), picture.mode))
+    elif picture.has_transparency_data:
+        picture = picture.convert("RGBA")
+        picture = Image.alpha_composite(Image.new("RGBA", picture.size, "white"), picture)
+        picture = _grey_if_it_is(picture) if channels is None else picture
+    elif picture.mode == "P" and channels is None:
+        picture = _grey_if_it_is(picture)
+    grey = picture.mode in ("1", "L") if channels is None else channels == 1
+    return np.asarray(picture.convert("L" if grey else "RGB"))
+
+
+def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
+    """Values 0 ... 255 of more exact ones: 0 ... 65535, or 0 ... 1 in floats. Pillow itself would clip them."""
+    most = 1 if mode == "F" else 65535
+    if not (values.min(initial=0) >= 0 and values.max(initial=0) <= most):
+        raise ValueError(f"numbers from {values.min()} to {values.max()}, expected 0 to {most}")
+    found: np.ndarray = np.rint(values.astype(np.float64) * (GREY / most)).astype(np.uint8)
+    return found
+
+
+def _grey_if_it_is(picture: Any) -> Any:
+    colours = np.asarray(picture.convert("RGB"))
+    return picture.convert("L" if (colours == colours[..., :1]).all() else "RGB")

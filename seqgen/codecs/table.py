@@ -14,6 +14,8 @@ from seqgen.codec import UnknownSymbol
 from seqgen.codecs.vectors import Vectors
 
 Row = dict[str, float]
+BEYOND = 1e18
+"""Standard deviations from which on a number's square is none of float32."""
 
 
 class Table(Vectors):
@@ -100,8 +102,14 @@ class Table(Vectors):
 
     def standardize(self, numbers: np.ndarray, places: Any = slice(None)) -> np.ndarray:
         """z float32 of numbers (..., D), or of those (S,) in some places."""
-        symbols: np.ndarray = ((numbers - self.means[places]) / self.scales[places]).astype(np.float32)
-        return symbols
+        symbols = (numbers - self.means[places]) / self.scales[places]
+        if (wrong := np.argwhere(~(np.abs(symbols) < BEYOND))).size:
+            far = float(symbols[tuple(wrong[0])])
+            raise UnknownSymbol(
+                f"a number lies {far:.3g} standard deviations from its column's mean; expected a number near"
+            )
+        standardized: np.ndarray = symbols.astype(np.float32)
+        return standardized
 
     def _cells(self, item: Any) -> Iterable[tuple[int, Any]]:
         if isinstance(item, Mapping):

@@ -14,6 +14,9 @@ if TYPE_CHECKING:
 
 def sample(options: argparse.Namespace) -> None:
     """Print texts and rows, or write clips and pictures to files."""
+    for file in (options.out, options.png):
+        if file is not None and not file.parent.is_dir():
+            raise ValueError(f"no folder {str(file.parent)!r} to write {file.name} to")
     pipeline = loaded(options)
     if options.seed is None:
         options.seed = random.SystemRandom().getrandbits(31)  # here, so that --json can tell it
@@ -55,7 +58,7 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
     from seqgen.codecs import Table
 
     codec = pipeline.codec
-    if not isinstance(codec, Table) and (options.out is None or options.out.suffix != ".png" or options.json):
+    if not isinstance(codec, Table) and (options.out is None or options.out.suffix.lower() != ".png" or options.json):
         raise ValueError("expected --out pictures.png, and no --json, for a model of pictures")
     items = pipeline.sample(options.n, label=label, **choices)
     if not isinstance(codec, Table):
@@ -63,7 +66,8 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
         from seqgen.sheet import expected, sheet
 
         drawn = sheet(items, expected(pipeline, items, label)) if options.probabilities else grid(items)
-        write_atomically(options.out, png(drawn, 4))
+        alone = len(items) == 1 and not options.probabilities
+        write_atomically(options.out, png(drawn, 1 if alone else 4))  # one alone can be scored, and completed
         print(options.out)
         return
     lines = "\n".join([codec.header, *map(codec.line, items)])

@@ -48,14 +48,17 @@ def _rank(pipeline: "Pipeline", options: argparse.Namespace) -> "Rank":
     from seqgen.pipeline import load
 
     side: Side | None = "both" if options.two_sided else "low" if options.p_value else None
+    said = side is not None and pipeline.labelled(labels(options.label))
     background = None if options.background is None else load(options.background, options.device)
+    if background is not None:
+        pipeline.check_background(background)
     if side is not None and options.file is not None and pipeline.codec.end is None:
         raise ValueError("a file that is one long text has no p-value; expected items")
 
     def rank(item: str, total: "Total") -> dict[str, float]:
         found = {}
         if side is not None:
-            found["p_value"] = pipeline.p_value(total, bool(options.label), side)
+            found["p_value"] = pipeline.p_value(total, said, side)
         if background is not None:
             found["ratio"] = likelihood_ratio(-total.nats, background.score(item).log_prob, total.symbols)
         return found

@@ -211,7 +211,7 @@ class Audio(DataModule):
 
     def _whole(self, clips: np.ndarray) -> Loader:
         groups = self.windows.groups(clips, self.batch_size)
-        return Loader(lambda epoch, position: self.windows.whole(groups[position:]), len(groups))
+        return Loader(lambda epoch, position: self.windows.whole(groups[position:]), len(groups), whole=True)
 
     # -- for people
 

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.codecs.pixels import GREY, Pixels
+from seqgen.codecs.pixels import GREY, Pixels, binarized
 from seqgen.data.corpus import Corpus, DataError, sha256
 from seqgen.data.layout import divide
 from seqgen.data.loader import rng
@@ -106,10 +106,11 @@ class Images(Vectors):
         height, width, channels = values.shape[1:]
         if channels not in (1, 3):
             raise DataError(f"{path}: pictures of {channels} channels, expected 1 or 3")
-        codec = Pixels(height, width, channels, self.levels)
+        codec = Pixels(height, width, channels, self.levels, drawn=self.binarize is not None)
         held = getattr(self, "codec", codec)  # that of a model which is to be evaluated
-        if isinstance(held, Pixels) and held.init_args != codec.init_args:
-            raise DataError(f"{path}: pictures {codec.init_args}, the model's are {held.init_args}")
+        if isinstance(held, Pixels) and (held.shape, held.levels) != (codec.shape, codec.levels):
+            one, other = (f"{each.shape} of {each.levels} levels" for each in (codec, held))
+            raise DataError(f"{path}: pictures (height, width, channels) are {one}, the model's {other}")
         self.codec = self.pixels = codec
         self.values, self.classes = np.ascontiguousarray(values).reshape(len(values), -1), found.classes
         self.number_labels([(name,) if self.label_columns else () for name in found.classes], path)
@@ -166,5 +167,4 @@ class Images(Vectors):
 
 def _drawn(values: np.ndarray, *numbers: int) -> np.ndarray:
     """Black or white (...), white with the value as the probability."""
-    drawn: np.ndarray = (rng(*numbers).random(values.shape, np.float32) * GREY < values).astype(np.uint8) * GREY
-    return drawn
+    return binarized(values, rng(*numbers))

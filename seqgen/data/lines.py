@@ -200,7 +200,7 @@ class Lines(DataModule):
         places = self.parts[part][np.argsort(self._length(self.parts[part]), kind="stable")]
         size = max(self.batch_size, 256)
         groups = [places[first : first + size] for first in range(0, len(places), size)]
-        return Loader(lambda epoch, position: map(self._batch, groups[position:]), len(groups))
+        return Loader(lambda epoch, position: map(self._batch, groups[position:]), len(groups), whole=True)
 
     def _shuffled(self, places: np.ndarray, epoch: int, position: int) -> Iterator[Batch]:
         random = rng(self.seed, epoch)

@@ -18,12 +18,14 @@ class Loader:
     """An iterable over the batches of one epoch after another; it knows its place and can be put back there.
 
     `epoch` maps the number of an epoch and a position to the batches from there on, each made when it is asked for;
-    a whole epoch has `length` of them.
+    a whole epoch has `length` of them. Training goes on where a pass over them ended; with `whole`, as for what is held
+    out, each pass begins at the first, however far the one before it went.
     """
 
-    def __init__(self, epoch: Callable[[int, int], Iterable[Batch]], length: int) -> None:
+    def __init__(self, epoch: Callable[[int, int], Iterable[Batch]], length: int, whole: bool = False) -> None:
         self._epoch = epoch
         self._length = length
+        self._whole = whole
         self._number = 0
         self._position = 0
 
@@ -31,7 +33,9 @@ class Loader:
         return self._length
 
     def __iter__(self) -> Iterator[Batch]:
-        if self._position >= self._length:
+        if self._whole:
+            self._position = 0
+        elif self._position >= self._length:
             self._number, self._position = self._number + 1, 0
         for batch in self._epoch(self._number, self._position):
             self._position += 1

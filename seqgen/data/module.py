@@ -62,6 +62,8 @@ class DataModule(LightningDataModule, ABC):
         columns = zip(self.label_columns, values, strict=True)
         self.labels = self.labels or {name: sorted(found) for name, found in columns}
         for (name, classes), found in zip(self.labels.items(), values, strict=True):
+            if not classes:
+                raise DataError(f"{path}: no item says its {name!r}, expected classes to condition on")
             if strange := sorted(found.difference(classes)):
                 raise DataError(f"{path}: {name} is {strange[0]!r} somewhere, the model knows {', '.join(classes)}")
 

@@ -4,17 +4,20 @@ import gzip
 import math
 import re
 import struct
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 
-from seqgen.codecs.pixels import GREY
+from seqgen.codec import UnknownSymbol
+from seqgen.codecs.pixels import GREY, read
 from seqgen.data.corpus import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-ARRAYS = {".npz", ".mat", ".amat", ".idx", ".idx3-ubyte", ".gz"}
+ARRAYS = {".npz", ".npy", ".mat", ".amat", ".idx", ".idx3-ubyte", ".gz"}
 PARTS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 PARTS |= {"t10k": "test"}  # as MNIST has it
 LABELS = [("images", "labels"), ("idx3", "idx1"), ("data", "labels"), ("x", "y"), ("X", "Y"), ("X", "y")]
@@ -63,7 +66,7 @@ def _sources(path: Path, shape: Sequence[int] | None) -> Iterator[Pictures]:
             continue
         arrays = _arrays(file)
         for key, array in arrays.items():
-            if array.ndim >= 2 and not _are_labels(key, array):
+            if array.ndim >= 2 and array.size and not _are_labels(key, arrays):
                 values = _values(array, shape, file)
                 classes = _classes(key, len(values), arrays, file)
                 yield Pictures(values, classes, [part_of(key) or part_of(name)] * len(values))
@@ -79,26 +82,22 @@ def part_of(name: str) -> str:
 
 
 def _picture(file: Path, name: str, shape: Sequence[int] | None) -> Pictures:
-    from PIL import Image, UnidentifiedImageError
-
     try:
-        with Image.open(file) as opened:
-            grey = shape[2] == 1 if shape is not None and len(shape) == 3 else opened.mode in ("1", "L", "I;16")
-            picture = opened.convert("L" if grey else "RGB")
-            if shape is not None and picture.size != (shape[1], shape[0]):
-                picture = _fitted(picture, shape[1], shape[0])
-            values = np.asarray(picture).reshape(picture.height, picture.width, -1)
-    except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:
-        raise DataError(f"{file} is no picture that can be read: {error}") from None
+        values = read(file, None if shape is None else 3 if list(shape[2:]) == [3] else 1)
+    except UnknownSymbol as error:
+        raise DataError(str(error)) from None
+    if shape is not None and values.shape[:2] != (shape[0], shape[1]):
+        values = _fitted(values, shape[1], shape[0])
     folder = file.parent.name if "/" in name else ""
-    return Pictures(values[None], ["" if folder in PARTS else folder], [part_of(name.rpartition("/")[0])])
+    values = values.reshape(1, *values.shape[:2], -1)
+    return Pictures(values, ["" if folder in PARTS else folder], [part_of(name.rpartition("/")[0])])
 
 
-def _fitted(picture: Any, width: int, height: int) -> Any:
+def _fitted(values: np.ndarray, width: int, height: int) -> np.ndarray:
     """The middle of the picture in the wanted proportions, scaled to the wanted size."""
-    from PIL import ImageOps
+    from PIL import Image, ImageOps
 
-    return ImageOps.fit(picture, (width, height))
+    return np.asarray(ImageOps.fit(Image.fromarray(values), (width, height)))
 
 
 # -- arrays
@@ -110,13 +109,17 @@ def _arrays(file: Path) -> Mapping[str, np.ndarray]:
             labels = file.with_name(file.name.replace("images", "labels").replace("idx3", "idx1"))
             found = {"images": _idx(file)} if "labels" not in file.name else {}
             return {**found, "labels": _idx(labels)} if found and labels != file and labels.is_file() else found
-        if file.suffix == ".npz":
+        if file.suffix.lower() == ".npz":
+            if not zipfile.is_zipfile(file):
+                raise ValueError("expected a zip archive, as NPZ files are")
             with np.load(file, allow_pickle=False) as archive:
                 return dict(archive)
+        if file.suffix.lower() == ".npy":
+            return {file.stem: np.load(file, allow_pickle=False)}
         with file.open("rb") as opened:
             matlab = opened.read(6) == b"MATLAB"  # which some call .amat
         return _matlab(file) if matlab else {file.stem: np.loadtxt(file, ndmin=2)}
-    except (OSError, EOFError, ValueError, KeyError, struct.error, UnicodeError) as error:
+    except (OSError, EOFError, ValueError, KeyError, struct.error, zipfile.BadZipFile, zlib.error) as error:
         raise DataError(f"{file} cannot be read: {error}") from None
 
 
@@ -125,7 +128,7 @@ def _matlab(file: Path) -> dict[str, np.ndarray]:
 
     try:
         found = scipy.io.loadmat(file)
-    except (NotImplementedError, TypeError) as error:
+    except Exception as error:  # what is damaged raises anything: MatReadError, TypeError, IndexError
         raise DataError(f"{file} cannot be read: {error}") from None
     arrays = {
         name: array for name, array in found.items() if isinstance(array, np.ndarray) and array.dtype.kind in "buif"
@@ -148,24 +151,34 @@ def _idx(file: Path) -> np.ndarray:
     return np.frombuffer(data, np.uint8).reshape(shape)
 
 
-def _are_labels(key: str, array: np.ndarray) -> bool:
-    return any(key in (label, key.replace(image, label)) and label in key for image, label in LABELS) or array.size == 0
+def _are_labels(key: str, arrays: Mapping[str, np.ndarray]) -> bool:
+    """Whether an array is called what labels are, or as the labels of another would be."""
+    return any(key == label or key in _named(other) for _, label in LABELS for other in arrays if other != key)
+
+
+def _named(key: str) -> set[str]:
+    """What the labels of the pictures `key` may be called."""
+    return {key.replace(image, label) for image, label in LABELS if image in key} | {f"{key}_labels"}
 
 
 def _classes(key: str, count: int, arrays: Mapping[str, np.ndarray], file: Path) -> list[str]:
     """The class of each picture of the array `key`, where another array says it."""
-    names = {key.replace(image, label) for image, label in LABELS if image in key} | {f"{key}_labels", "labels"}
-    for name in sorted(names & set(arrays)):
+    named = _named(key)
+    for name in sorted((named | {"labels"}) & set(arrays) - {key}):
         labels = arrays[name].ravel()
-        if len(labels) == count and name != key:
+        if len(labels) == count:
             return [str(label.item()).removesuffix(".0") for label in labels]
-        if name != "labels":
+        if name in named or len(arrays) == 2:
             raise DataError(f"{file}: {len(labels)} labels {name!r} for {count} pictures {key!r}")
     return [""] * count
 
 
 def _values(array: np.ndarray, shape: Sequence[int] | None, file: Path) -> np.ndarray:
     """Values 0 ... 255, uint8 (N, H, W, C)."""
+    if array.dtype.kind not in "buif":
+        raise DataError(f"{file}: an array of {array.dtype}, expected real numbers")
+    if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
+        array = np.moveaxis(array, 1, 3)  # channels come first in PyTorch
     size = _size(array, shape, file)
     if (
         array.ndim == 2
@@ -174,14 +187,15 @@ def _values(array: np.ndarray, shape: Sequence[int] | None, file: Path) -> np.nd
         and math.prod(size) > 1
     ):
         array = np.unpackbits(array, axis=1)[:, : math.prod(size)]
-    if array[0].size != math.prod(size):
+    own = [*array.shape[1:], 1] if array.ndim == 3 else list(array.shape[1:])
+    if own not in (size, [math.prod(size)]):
         raise DataError(f"{file}: pictures of shape {array.shape[1:]}, expected {tuple(size)}")
     # White is 255 unless no number is more than 1.
     low, high = array.min(initial=0), array.max(initial=0)
-    if not (low >= 0 and high <= GREY):
+    if not (low >= 0 and high <= GREY) or (array.dtype.kind == "f" and 1 < high < 2):
         raise DataError(f"{file}: numbers from {low} to {high}, expected 0 to {GREY}, or 0 to 1")
-    if high <= 1:
-        array = np.rint(array * np.float32(GREY))
+    if high <= 1 or array.dtype.kind == "f":
+        array = np.rint(array * np.float32(GREY if high <= 1 else 1))
     return array.astype(np.uint8).reshape(len(array), *size)
 
 

@@ -1,6 +1,7 @@
 """Tables of numbers."""
 
 import csv
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -87,6 +88,8 @@ class Table(Vectors):
             raise DataError(f"{path} holds no rows")
         keys = [row.tobytes().hex() for row in rows.numbers]
         self.parts = divide(rows.parts, keys, self.shares, self.seed)
+        if not len(self.parts["train"]):
+            raise DataError(f"{path} leaves no rows to train on, of {len(rows.numbers)}")
         self.number_labels(rows.labels, path)
         codec = self.codec if isinstance(self.codec, table.Table) else table.Table()
         if not codec.columns:
@@ -107,7 +110,7 @@ class Table(Vectors):
     # -- text
 
     def _text(self, path: Path) -> Rows:
-        reader = csv.reader(lines(read(path)), delimiter=_separator(path))
+        reader = csv.reader(_lines(path), delimiter=_separator(path))
         cells = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
         header = [] if not cells or _all_numbers(cells[0][1]) else [name.strip() for name in cells.pop(0)[1]]
         names = header or [f"x{place + 1}" for place in range(len(cells[0][1]) if cells else 0)]
@@ -143,8 +146,17 @@ class Table(Vectors):
         return Rows(names, numbers, [()] * len(numbers), parts)
 
 
+def _lines(path: Path) -> Iterator[str]:
+    try:
+        yield from lines(read(path))
+    except DataError as error:
+        raise DataError(
+            f"{str(error).removesuffix('; say which encoding it has')}; expected a table in UTF-8"
+        ) from None
+
+
 def _separator(path: Path) -> str:
-    first = next(lines(read(path)), "")
+    first = next(_lines(path), "")
     return max(",;\t", key=first.count)
 
 
@@ -182,7 +194,7 @@ def _arrays(path: Path, fold: int) -> list[tuple[str, np.ndarray]]:
             found = [("val" if name == training[-1] else "train", group["training"][name]) for name in training]
             found += [("test", group["tests"][name]) for name in sorted(group["tests"], key=int)]
             arrays = [(part, np.asarray(array["data"], np.float64)) for part, array in found]
-    except (OSError, KeyError) as error:
+    except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} cannot be read as folds/<k>/training/<j>/data and tests: {error}") from None
     if len(shapes := {array.shape[1:] for _, array in arrays}) != 1 or len(shapes.pop()) != 1:
         raise DataError(f"{path}, fold {fold}: expected arrays of rows, all with as many columns")

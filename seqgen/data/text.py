@@ -95,7 +95,7 @@ class Text(DataModule):
     def _loader(self, part: str, lanes: int, length: int) -> Loader:
         lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer
         window, count = partial(self._window, part, lanes, lane, length), -(-lane // length)
-        return Loader(lambda epoch, position: map(window, range(position, count)), count)
+        return Loader(lambda epoch, position: map(window, range(position, count)), count, whole=part != "train")
 
     def _window(self, part: str, lanes: int, lane: int, length: int, number: int) -> Batch:
         symbols = self.parts[part]

@@ -50,7 +50,9 @@ class Vectors(DataModule):
     def _whole(self, places: np.ndarray) -> Loader:
         size = max(1, HELD_OUT * 1000 // max(1, self.codec.length or 1))
         groups = [places[first : first + size] for first in range(0, len(places), size)]
-        return Loader(lambda epoch, position: (self._batch(group, None) for group in groups[position:]), len(groups))
+        return Loader(
+            lambda epoch, position: (self._batch(group, None) for group in groups[position:]), len(groups), whole=True
+        )
 
     def _shuffled(self, places: np.ndarray, epoch: int, position: int) -> Iterator[Batch]:
         order = rng(self.seed, epoch).permutation(places)

@@ -91,6 +91,7 @@ class MADE(Model):
         self.output = output
         self.masks = masks
         self.dimensions, self.orders = dimensions, max(orders, masks) if orders and masks else None
+        self.any_order = not orders
         widths = [dimensions * output.width, *hidden]
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
         self.readout = nn.Parameter(torch.randn(dimensions, output.size, widths[-1]) / widths[-1] ** 0.5)

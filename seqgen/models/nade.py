@@ -77,7 +77,7 @@ class NADE(Model):
             raise ValueError(f"hidden {hidden}, activation {activation!r}: expected 1 or more, sigmoid or relu")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
-        self.dimensions, self.orders = dimensions, orders or None
+        self.dimensions, self.orders, self.any_order = dimensions, orders or None, not orders
         self.rectified = activation == "relu"
         self.weight = nn.Parameter(torch.randn(dimensions, output.width, hidden) / dimensions**0.5)
         self.bias = nn.Parameter(torch.zeros(hidden))
@@ -90,7 +90,8 @@ class NADE(Model):
     def begin(self, x: Tensor) -> None:
         """Fit what depends on nothing to the variables of rows (N, D), where the output has a formula for it."""
         if (fitted := self.output.fitted(x)) is not None:
-            self.readout_bias.copy_(fitted)
+            hidden = self.bias.relu() if self.rectified else self.bias.sigmoid()
+            self.readout_bias.copy_(fitted - self.readout @ hidden)  # which the units add from the first on
 
     def order_number(self, number: int) -> Order:
         """The order of that number."""

@@ -51,7 +51,7 @@ class RowLSTM(Stack):
         assert self.up.bias is not None  # as it was made
         for layer in self.layers:
             lines = h.view(-1, count, width, batch)
-            past = [F.pad(lines, (0, 0, tap, -tap)).flatten(1, 2) for tap in range(self.reach, 0, -1)]
+            past = [F.pad(lines, (0, 0, tap, 0))[:, :, :width].flatten(1, 2) for tap in range(self.reach, 0, -1)]
             given = product(own[layer], torch.cat([*past, h])) + biases[layer]
             (hidden,) = wavefront(given.unsqueeze(0), above[:, :, layer], fronts)
             h = h + product(up[layer], hidden) + self.up.bias[layer, :, None, None]
