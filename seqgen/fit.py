@@ -5,6 +5,7 @@ import importlib.util
 import itertools
 import logging
 import math
+import re
 import sys
 import warnings
 from pathlib import Path
@@ -57,7 +58,11 @@ def main(arguments: list[str]) -> int:
     """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises ValueError for what cannot be trained."""
     _quiet()
     try:
-        cli = _cli(Fit, arguments)
+        try:
+            cli = _cli(Fit, arguments)
+        except ValueError as error:  # of a constructor, which jsonargparse wraps in how it came to call it
+            cause = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", str(error), re.DOTALL)
+            raise error if cause is None else ValueError(cause[1]) from None
         return _fit(cli, Path(cli.config["run"]))
     except MisconfigurationException as error:
         raise ValueError(str(error)) from error

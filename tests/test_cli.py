@@ -243,7 +243,7 @@ MISTAKES = [
     ("sample text -n 0", "n is 0, expected a whole number of 1 or more"),
     ("sample text --length -1", "length is -1, expected"),
     ("sample text --seed -1", "seed is -1, expected"),
-    ("sample text --length 2 --out gone/out.txt -n 2", "no folder 'gone' to write out.txt to"),
+    ("sample text --length 2 --out gone/out.txt -n 2", "'gone/out.txt' cannot be written: there is no folder 'gone'"),
     ("sample gone", "no model at '.*gone': it is no folder; expected a run folder"),
     ("sample .", "no model at .* expected a run folder or its model/ folder"),
     ("score names", "expected texts to score, or --file FILE, and not both"),
@@ -396,7 +396,7 @@ def test_evaluate_wants_an_order_and_sample_a_folder(tmp_path: Path, capsys: pyt
     for arguments, message in (
         (["evaluate", "digits", "--orders", "0", "--data.path", "x"], "orders is 0, expected 1 or more"),
         (["score", "digits", "--file", "x.npz"], "cannot be scored as one text by a model of Pixels; seqgen evaluate"),
-        (["sample", "digits", "--out", str(tmp_path / "none" / "x.png")], "to write x.png to"),
+        (["sample", "digits", "--out", str(tmp_path / "none" / "x.png")], "cannot be written: there is no folder"),
         (["evaluate", "digits", "--data.path", "x", "--data.encoding", "latin-1"], "an encoding is that of texts"),
     ):
         assert main(arguments) == 1
@@ -419,3 +419,11 @@ def test_programs_of_recipes_say_what_is_wrong_in_one_line(capsys: pytest.Captur
 
     assert plainly(fails) == 1
     assert capsys.readouterr().err == "seqgen: what was got and expected\n"
+
+
+def test_what_a_constructor_refuses_is_said_without_its_wrapping(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    arguments = ["--data", "Images", "--data.path", "x", "--data.levels", "1", "--run", str(tmp_path / "run")]
+    assert main(["fit", "--config", str(TRAINER), "--model.model", "RNN", *arguments]) == 1
+    assert capsys.readouterr().err == "seqgen: batch_size 100, levels 1: expected 1 or more, 2 to 256\n"

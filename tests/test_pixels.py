@@ -258,10 +258,10 @@ def test_whole_images_equal_the_oracle(kind: str, shape: dict[str, int]) -> None
     model = PIXELS[kind](DiscretizedLogistics(levels=9, mixtures=2), labels=[2], **shape).double().requires_grad_(False)
     context = Context(torch.tensor([[1], [2], [0]]))
 
-    class Slow(type(model)):  # type: ignore[misc]
+    class SlowImages(type(model)):  # type: ignore[misc]
         start, step = Model.start, Model.step
 
-    slow = Slow(**model.init_args).double().eval()
+    slow = SlowImages(**model.init_args).double().eval()
     slow.load_state_dict(model.state_dict())
     for known in (0, 1, 4, 10):
         noise = draw_noise(3, model.dimensions - known, seed=1)

@@ -148,7 +148,7 @@ class Pixels(Vectors):
         return self
 
 
-def binarized(values: np.ndarray, random: np.random.Generator) -> np.ndarray:
+def binarized(values: np.ndarray, random: "np.random.Generator") -> np.ndarray:
     """Black or white, uint8 (...), of values 0 ... 255: white with the value as the probability."""
     drawn: np.ndarray = (random.random(values.shape, np.float32) * GREY < values).astype(np.uint8) * GREY
     return drawn

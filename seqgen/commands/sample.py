@@ -14,9 +14,6 @@ if TYPE_CHECKING:
 
 def sample(options: argparse.Namespace) -> None:
     """Print texts and rows, or write clips and pictures to files."""
-    for file in (options.out, options.png):
-        if file is not None and not file.parent.is_dir():
-            raise ValueError(f"no folder {str(file.parent)!r} to write {file.name} to")
     pipeline = loaded(options)
     if options.seed is None:
         options.seed = random.SystemRandom().getrandbits(31)  # here, so that --json can tell it
@@ -28,6 +25,8 @@ def sample(options: argparse.Namespace) -> None:
     if pipeline.codec.unit == "second":
         _sample_sounds(pipeline, options, label, choices)
         return
+    if options.out is not None and not options.out.parent.is_dir():
+        raise ValueError(f"{str(options.out)!r} cannot be written: there is no folder {str(options.out.parent)!r}")
     sound = {name: getattr(options, name) for name in ("seconds", "context", "png", "stream")}
     if wrong := [f"--{name}" for name, value in sound.items() if value is not None and value is not False]:
         raise ValueError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
