@@ -51,6 +51,8 @@ class Fit(LightningCLI):
             kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
         self.watch = RunFolder(folder)
         kwargs["callbacks"] = [*(self.config_init["trainer"]["callbacks"] or ()), self.watch]
+        if self.config["trainer"]["enable_progress_bar"] is not False:
+            kwargs["callbacks"].append(Progress())
         return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
 
 
@@ -77,7 +79,6 @@ def _cli(kind: type[Fit], arguments: list[str]) -> Fit:
         args=_resumed(_recipes(arguments)),
         save_config_callback=None,
         seed_everything_default=0,
-        trainer_defaults={"callbacks": [Progress()]},
         auto_configure_optimizers=False,
         parser_kwargs={
             "prog": "seqgen fit",
@@ -95,6 +96,8 @@ def _fit(cli: Fit, folder: Path) -> int:
         raise ValueError(f"nothing to resume: {last} is not there")
     if not resume and (last.exists() or (folder / "model").exists()):
         raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
+    if 0 in (trainer.max_steps, trainer.max_epochs):
+        raise ValueError(f"nothing to train: max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}")
     if trainer.world_size > 1:
         raise ValueError(f"got {trainer.world_size} devices; seqgen trains on one, --trainer.devices 1")
     if resume and (done := _done(last, trainer)):

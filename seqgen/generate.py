@@ -45,7 +45,7 @@ def _drawn(
         yield x
         if left:
             rows, state = model.step(x.unsqueeze(1), state, context)
-            parameters = rows[:, 0]
+            parameters = rows.squeeze(1)
 
 
 def sample(

@@ -3,6 +3,7 @@
 import math
 import sys
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -133,7 +134,7 @@ class Training(LightningModule):
             "step": self.global_step,
             "epoch": self.current_epoch,
             "parameters": sum(parameter.numel() for parameter in self.best.parameters()),
-            "data": str(data.source if isinstance(data.source, str) else type(data.source).__name__),
+            "data": Path(data.source).name if isinstance(data.source, str) else type(data.source).__name__,
             "data_sha256": data.sha256,
             "licence": data.licence,
         }

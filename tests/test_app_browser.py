@@ -99,7 +99,6 @@ def test_shakespeare_streams_and_stops(page: Any) -> None:
     press(page, "Write")
     page.wait_for_function("document.querySelector('#written textarea').value.length > 6")
     assert len(written.input_value()) < 1900  # it is still being written
-    page.wait_for_timeout(500)
     began = time.monotonic()
     press(page, "Stop")
     page.get_by_text("Stopped.").locator("visible=true").wait_for()

@@ -69,7 +69,7 @@ def test_a_model_says_where_it_comes_from(run: Path) -> None:
     assert provenance["val_nats"] == pytest.approx(min(scores.values()), abs=1e-5)
     assert provenance["val_nats"] == pytest.approx(scores[provenance["step"]], abs=1e-5)
     data = run.parent / "names.txt"
-    assert provenance["data"] == str(data)
+    assert provenance["data"] == "names.txt"  # and not where it lies, which is nobody else's business
     assert provenance["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
     assert (provenance["licence"], provenance["seed"], provenance["recipe"]) == ("not stated", 1, "run")
     assert provenance["parameters"] == sum(value.numel() for value in seqgen.load(run).model.parameters())

@@ -389,3 +389,16 @@ def test_a_loss_that_is_no_number_ends_it(tmp_path: Path) -> None:
 def test_bad_settings_are_refused(change: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="expected a positive lr and an ema from 0 to below 1"):
         Training(lambda output, labels: None, **change)  # type: ignore[arg-type, return-value]
+
+
+@pytest.mark.parametrize("none", ["--trainer.max_steps=0", "--trainer.max_epochs=0"])
+def test_no_steps_are_refused(tmp_path: Path, none: str) -> None:
+    with pytest.raises(ValueError, match=r"nothing to train: max_steps (0, max_epochs None|24, max_epochs 0)"):
+        train(tmp_path / "run", settings(tmp_path, "names"), none)
+    assert not (tmp_path / "run").exists()
+
+
+def test_the_progress_can_be_left_out(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for name, shown, flags in (("told", True, []), ("quiet", False, ["--trainer.enable_progress_bar=false"])):
+        assert train(tmp_path / name, settings(tmp_path, "names"), *flags) == 0
+        assert ("step 12 epoch" in capsys.readouterr().err) == shown

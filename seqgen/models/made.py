@@ -185,8 +185,11 @@ class MADE(Model):
         """Parameters (B, T, P) after each symbol of x (B, T), and the units that are determined after the last."""
         places, values, units, time = state
         after = time + x.shape[1]
-        self.ordering.check(after + 1)
-        embedded, rows = self.output.embed(x).to(values.dtype), []
+        if after >= len(places):
+            self.ordering.check(after + 1)
+        embedded, rows = self.output.embed(x), []
+        if embedded.dtype != values.dtype:  # to ask takes a tenth of the time of converting to what it is
+            embedded = embedded.to(values.dtype)
         for position, value in enumerate(embedded.unbind(1), time + 1):
             hidden, first, readout, direct = places[position]
             below = values = torch.cat([values, value], 1)
@@ -202,7 +205,8 @@ class MADE(Model):
             if direct is not None:
                 row = torch.addmm(row, values, direct[: values.shape[1]])
             rows.append(row)
-        return torch.stack(rows, 1), Filled(places, values, units, after)
+        parameters = rows[0].unsqueeze(1) if len(rows) == 1 else torch.stack(rows, 1)
+        return parameters, Filled(places, values, units, after)
 
 
 def _product(values: Tensor, weight: Tensor, degrees: Tensor, below: Tensor) -> Tensor:

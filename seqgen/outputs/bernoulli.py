@@ -28,7 +28,7 @@ class Bernoulli(Output):
 
     def embed(self, x: Tensor) -> Tensor:
         """The symbol itself (..., 1)."""
-        return x.to(torch.get_default_dtype()).unsqueeze(-1)
+        return x.to(dtype=torch.get_default_dtype()).unsqueeze(-1)
 
     def fitted(self, x: Tensor) -> Tensor:
         """The logit (D, 1) of the share of ones."""
@@ -38,7 +38,7 @@ class Bernoulli(Output):
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """0 where the noise lies below p(x = 0), 1 elsewhere."""
         if sampling == PLAIN:
-            return (noise >= check_probs(parameters.squeeze(-1).double().neg().sigmoid())).long()
+            return (noise >= check_probs(parameters.squeeze(-1).double().neg().sigmoid_())).long()
         return invert(restrict(F.pad(parameters, (1, 0)), sampling).softmax(-1), noise)
 
 
