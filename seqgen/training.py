@@ -2,14 +2,14 @@
 
 import math
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import LightningModule
 from torch import Tensor
-from torch.optim.swa_utils import AveragedModel
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import seqgen
 from seqgen.conditioned import check_fit
@@ -110,7 +110,7 @@ class Training(LightningModule):
                 f"{type(self.model.output).__name__} need more, expected --trainer.precision 32-true"
             )
         if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
-            self.average = AveragedModel(self.model, avg_fn=_average(self.ema))
+            self.average = AveragedModel(self.model, multi_avg_fn=_average(self.ema))
 
     @property
     def best(self) -> Model:
@@ -234,8 +234,9 @@ class Training(LightningModule):
         if not any(parameters.values()):
             return None
         optimizer = torch.optim.AdamW(
-            [group for group in groups if group["params"]], lr=self.lr, betas=self.betas, foreach=True
+            [group for group in groups if group["params"]], lr=self.lr, betas=self.betas, fused=True
         )
+        optimizer._step_supports_amp_scaling = False  # gradients are clipped, which comes behind the scaler's work
         schedule = torch.optim.lr_scheduler.LambdaLR(optimizer, self._schedule(self._steps()))
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
 
@@ -274,9 +275,10 @@ class Training(LightningModule):
         return {"the data": data.sha256, "the codec": describe(data.codec), **data.plan}
 
 
-def _average(decay: float) -> Callable[[Tensor, Tensor, Tensor | int], Tensor]:
-    def average(averaged: Tensor, current: Tensor, count: Tensor | int) -> Tensor:
-        return averaged.lerp(current, 1 - min(decay, (1 + int(count)) / (10 + int(count))))
+def _average(decay: float) -> Callable[[Sequence[Tensor], Sequence[Tensor], Tensor | int], None]:
+    def average(averaged: Sequence[Tensor], current: Sequence[Tensor], count: Tensor | int) -> None:
+        now = min(decay, (1 + int(count)) / (10 + int(count)))
+        get_ema_multi_avg_fn(now)(averaged, current, count)  # type: ignore[no-untyped-call]
 
     return average
 
