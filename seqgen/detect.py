@@ -20,9 +20,7 @@ FEW = 200
 SAME = 1e-6
 """Scores per symbol closer than this, for their size, are the same: batches round otherwise."""
 MOST = 1000
-"""Items of a calibration, and pieces of each length where a long text is cut into some."""
-SHORTEST = 8
-"""Symbols of the shortest pieces that a long text is cut into."""
+"""Items of a calibration, or of each length where a long text is cut into some."""
 
 
 @dataclass(frozen=True)
@@ -72,18 +70,17 @@ class Calibration:
 
 @torch.inference_mode()
 def calibrate(
-    model: Model, batches: Iterable[Batch], log_jacobian: Tensor | float = 0.0, stride: int = 1, cut: bool = False
+    model: Model, batches: Iterable[Batch], log_jacobian: Tensor | float = 0.0, stride: int = 1
 ) -> Calibration:
     """Scores of held-out items, each by itself from its first symbol on, as an input is scored.
 
     Every row of a batch is an item, or, in windows that continue one another, a part of one; of the others each
-    `stride`-th is taken. With `cut` rows are stretches of a long text without items: these are cut into pieces of 8,
-    16, 32 ... symbols. `log_jacobian`, a number or one for each symbol, is that of the codec.
+    `stride`-th is taken. `log_jacobian`, a number or one for each symbol, is that of the codec.
     """
     totals: list[Tensor] = []  # (V, B)
     counts: list[Tensor] = []  # (B,)
     carries: list[Carry | None] = [None, None]
-    for batch in _pieces(batches) if cut else _every(batches, stride):
+    for batch in _every(batches, stride):
         x, mask, context, _, window = batch.to(model.device)
         jacobian = (torch.as_tensor(log_jacobian, dtype=torch.float64, device=x.device) * mask).sum(1)
         found = []
@@ -125,21 +122,6 @@ def _every(batches: Iterable[Batch], stride: int) -> Iterator[Batch]:
                 labels, features = (None if part is None else part[kept] for part in context[:2])
                 context = context._replace(labels=labels, features=features)
             yield Batch(batch.x[kept], batch.mask[kept], context)
-
-
-def _pieces(batches: Iterable[Batch]) -> Iterator[Batch]:
-    """Pieces of each length, as far as windows hold whole ones."""
-    taken: dict[int, int] = {}
-    for batch in batches:
-        length = SHORTEST
-        while length <= batch.x.shape[1]:
-            whole = batch.x.shape[1] // length * length
-            inside = batch.mask[:, :whole].reshape(-1, length).all(1)
-            pieces = batch.x[:, :whole].reshape(-1, length)[inside][: MOST - taken.get(length, 0)]
-            if len(pieces):
-                taken[length] = taken.get(length, 0) + len(pieces)
-                yield Batch(pieces, torch.ones_like(pieces, dtype=torch.bool))
-            length *= 2
 
 
 def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:

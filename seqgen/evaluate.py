@@ -117,7 +117,7 @@ def file_scores(
     if pipeline.codec.length is not None:
         kind = type(pipeline.codec).__name__
         raise ValueError(
-            f"{path} cannot be scored as one text by a model of {kind}; seqgen evaluate RUN --data.path FILE"
+            f"{path} is no text for a model of {kind}: expected items without --file, or evaluate RUN --data.path FILE"
         )
     pieces = read(locate(str(path))[0], encoding)
     if pipeline.codec.end is None:

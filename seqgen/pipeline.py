@@ -170,7 +170,7 @@ class Pipeline(Scorer):
         self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
     ) -> tuple[Tensor, Context | None, int]:
         """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
-        symbols, order = self._known(prompt)
+        symbols, order = self.known(prompt)
         sound = None if condition is None else self.sound(condition)
         length = self._length(length, len(symbols), sound)
         for name, value, least in (("n", n, 1), ("length", length, 0)):
@@ -194,8 +194,8 @@ class Pipeline(Scorer):
             raise ValueError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
         return rest
 
-    def _known(self, prompt: Any) -> tuple[Tensor, Order | None]:
-        """The symbols (S,) of a prompt, and an order that begins with their variables, if the model has any."""
+    def known(self, prompt: Any) -> tuple[Tensor, Order | None]:
+        """The symbols (S,) of a prompt, and the order in which the others follow, None for models without orders."""
         if prompt is None:
             return torch.zeros(0, dtype=self.model.output.dtype), self.model.order_number(0)
         places, symbols = self.codec.partial(prompt)

@@ -76,6 +76,7 @@ class Training(LightningModule):
         self.seed = seed
         self.model: Model | None = None
         self.average: AveragedModel | None = None
+        self.report: str | None = None
         self.carry: dict[str, Carry] = {}
         self.sums = (0.0, 0.0)
 
@@ -137,14 +138,16 @@ class Training(LightningModule):
             "data": Path(data.source).name if isinstance(data.source, str) else type(data.source).__name__,
             "data_sha256": data.sha256,
             "licence": data.licence,
+            "report": self.report,
         }
 
     # -- training
 
     def on_train_start(self) -> None:
         """Say what should be known of the data; let the numbers of now go before those that a resumed run loaded."""
-        if report := self.data.report:
-            print(report, file=sys.stderr)
+        self.report = self.data.report
+        if self.report:
+            print(self.report, file=sys.stderr)
         for scheduler in self.trainer.lr_scheduler_configs:
             schedule, optimizer = scheduler.scheduler, scheduler.scheduler.optimizer
             schedule.base_lrs = [self.lr] * len(optimizer.param_groups)

@@ -15,6 +15,7 @@ import seqgen
 from seqgen.checkpoint import CheckpointError
 from seqgen.cli import main
 from seqgen.codecs import Chars, Pixels
+from seqgen.data.text import Text
 from seqgen.detect import FEW, Calibration, calibrate, likelihood_ratio, p_value, purify
 from seqgen.generate import draw_noise, sample
 from seqgen.model import Batch, Context, Model
@@ -117,12 +118,32 @@ def test_windows_that_continue_one_another_are_one_item() -> None:
     assert got.scores[0, 2].item() == pytest.approx(model.log_prob(x[:1]).mean().item())
 
 
-def test_a_long_text_is_cut() -> None:
-    model = rnn(Categorical(3)).double()
-    x = torch.randint(3, (2, 40), generator=torch.Generator().manual_seed(3))
-    got = calibrate(model, [Batch(x, torch.ones(2, 40, dtype=torch.bool), window=0)], cut=True)
-    assert got.symbols.tolist() == [8] * 10 + [16] * 4 + [32] * 2
-    assert got.scores[0, 11].item() == pytest.approx(model.log_prob(x[:1, 16:32]).mean().item())
+@pytest.mark.parametrize("lines", [True, False])
+def test_a_long_text_is_cut_where_lines_begin(lines: bool, tmp_path: Path) -> None:
+    """As what people write does, with a capital; where there are no lines, anywhere."""
+    text = "".join(f"Line {number} of many, and no two are alike.\n\n" for number in range(100, 180))
+    text = text if lines else text.replace("\n", " ")
+    (tmp_path / "t.txt").write_text(text)
+    data = Text(path=str(tmp_path / "t.txt"), val=0.5, test=0, batch_size=2)
+    data.prepare_data()
+    data.setup("fit")
+    held_out, step = text[len(text) // 2 :], len(text) // 80 if lines else 8
+    lengths = (8, 16, 32, 64, 128)
+    cut = [held_out[at : at + length] for length in lengths for at in range(0, len(held_out) - length + 1, step)]
+    assert not lines or {piece[:6] for piece in cut} == {"Line 1"}
+    model = rnn(Categorical(data.codec.size)).double()
+    got = data.calibration(model)
+    assert got.symbols.tolist() == [len(piece) for piece in cut]
+    expected = [model.log_prob(data.codec.encode(piece)[None]).mean().item() for piece in cut]
+    assert got.scores[0].tolist() == pytest.approx(expected)
+
+
+def test_a_text_too_short_for_a_stretch_is_one(tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("to be or not to be")
+    data = Text(path=str(tmp_path / "t.txt"), val=5, test=0, batch_size=2)
+    data.prepare_data()
+    data.setup("fit")
+    assert data.calibration(rnn(Categorical(data.codec.size)).double()).symbols.tolist() == [5]
 
 
 def test_nothing_to_calibrate_on() -> None:

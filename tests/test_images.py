@@ -193,6 +193,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         Image.fromarray(picture).save(folder / f"{place}.png")
     data = module(tmp_path, label="animal", val=2)
     assert [len(data.parts[part]) for part in ("train", "val", "test")] == [6, 2, 4]
+    assert "6 pictures of 4 x 5 x 3 to train on, 2 to validate and 4 to test on" in data.report
     assert data.labels == {"animal": ["cat", "dog"]}
     assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, COLOURS[:12].reshape(12, -1)))
     small = module(tmp_path, shape=[2, 2, 1], val=0)
@@ -200,6 +201,29 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     Image.fromarray(GREY[0].repeat(2, 0)).save(tmp_path / "train" / "other.png")
     with pytest.raises(DataError, match="pictures of the sizes"):
         module(tmp_path)
+
+
+def test_files_that_are_none_of_its_pictures_are_left_alone(tmp_path: Path) -> None:
+    for place, picture in enumerate(GREY):
+        Image.fromarray(picture).save(tmp_path / f"{place}.png")
+    (tmp_path / "._1.png").write_bytes(b"what macOS leaves beside 1.png")
+    (tmp_path / "notes.txt.gz").write_bytes(gzip.compress(b"notes"))
+    assert len(all_of(module(tmp_path))) == 30
+
+
+def test_arrays_beside_those_of_pictures(tmp_path: Path) -> None:
+    np.savez(tmp_path / "x.npz", x=GREY, y=np.arange(30) % 2, mean=GREY.mean(0), weights=np.ones(30))
+    assert (all_of(module(tmp_path / "x.npz", label="kind")).reshape(GREY.shape) == GREY).all()
+
+
+def test_pictures_may_come_last(tmp_path: Path) -> None:
+    """As in the .mat files of Street View House Numbers."""
+    scipy.io.savemat(
+        tmp_path / "test_32x32.mat", {"X": COLOURS.transpose(1, 2, 3, 0), "y": np.arange(30)[:, None] % 10}
+    )
+    found = pictures(tmp_path / "test_32x32.mat", None)
+    assert (found.values == COLOURS).all()
+    assert found.classes == [str(place % 10) for place in range(30)]
 
 
 def test_parts_are_read_from_whole_words() -> None:

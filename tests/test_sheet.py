@@ -13,7 +13,9 @@ from PIL import Image
 from seqgen.cli import main
 from seqgen.codecs import Chars, Pixels
 from seqgen.grid import GAP, grid, png
+from seqgen.model import arranged
 from seqgen.models import RNN, PixelCNN
+from seqgen.output import PLAIN, Sampling
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics
 from seqgen.pipeline import Pipeline
 from seqgen.sheet import expected, sheet
@@ -63,6 +65,22 @@ def test_in_an_order_of_its_own_a_pixel_stays_where_it_is() -> None:
     assert len(x) == 13
 
 
+def test_probabilities_are_those_that_a_part_was_completed_with() -> None:
+    """In the order in which the rest was drawn, and at its temperature."""
+    pipeline = Pipeline(made(Bernoulli(), orders=0).double(), Pixels(1, 13, levels=2))
+    part = np.ma.masked_array(np.full((1, 13), 255), np.arange(13) < 9)
+    _, order = pipeline.known(part)
+    assert order is not None
+    for sampling in (PLAIN, Sampling(0.5), Sampling(0), Sampling(top_p=0.6)):
+        (item,) = pipeline.sample(1, prompt=part, seed=1, temperature=float(sampling.temperature), top_p=sampling.top_p)
+        x, context = arranged(pipeline.codec.encode(item)[None], None, order)
+        chances = pipeline.model.output(pipeline.model(x, context), sampling).probs[..., 1]
+        chances = chances.detach().numpy()[0][order.ranks.numpy()]
+        (found,) = expected(pipeline, [item], prompt=part, sampling=sampling)
+        assert np.abs(found[0] - 255 * chances).max() <= 0.5 + 1e-6
+    assert (expected(pipeline, [item])[0] != expected(pipeline, [item], prompt=part)[0]).any()
+
+
 def test_two_grids_side_by_side() -> None:
     items = [np.full((4, 5), value, np.uint8) for value in (0, 10, 20)]
     means = [np.full((4, 5), value, np.uint8) for value in (30, 40, 50)]
@@ -80,6 +98,12 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     items = pipeline.sample(4, seed=1)
     assert out.read_bytes() == png(sheet(items, expected(pipeline, items)), 4)
     assert np.asarray(Image.open(io.BytesIO(out.read_bytes()))).ndim == 2
+    Image.fromarray(items[0][:2]).save(tmp_path / "half.png")
+    flags = ["-n", "2", "--seed", "1", "--prompt", str(tmp_path / "half.png"), "--temperature", "0.5"]
+    assert main(["sample", str(tmp_path), *flags, "--out", str(out), "--probabilities"]) == 0
+    items = pipeline.sample(2, seed=1, prompt=items[0][:2], temperature=0.5)
+    means = expected(pipeline, items, prompt=items[0][:2], sampling=Sampling(0.5))
+    assert out.read_bytes() == png(sheet(items, means), 4)
     Pipeline(RNN(Categorical(3), hidden=4), Chars("abc")).save_pretrained(tmp_path / "text" / "model")
     assert main(["sample", str(tmp_path / "text"), "--probabilities"]) == 1
     assert "--probabilities is for models of pictures; this is one of Chars" in capsys.readouterr().err

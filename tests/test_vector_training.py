@@ -158,3 +158,13 @@ def test_a_mixture_over_orders_is_given_the_labels() -> None:
         assert -total.nats == pytest.approx(expected, abs=1e-5)
         totals.append(total.nats)
     assert len({round(total, 3) for total in totals}) == 3
+
+
+def test_how_pictures_were_binarized_is_told_and_kept(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    config = settings(tmp_path, "pictures")
+    grey = np.random.default_rng(0).integers(0, 256, (100, 28, 28), dtype=np.uint8)
+    np.savez(tmp_path / "p.npz", images=grey, labels=np.arange(100) % 10)
+    assert train(tmp_path / "run", config) == 0
+    told = "binarized at random anew for every epoch: not to be compared with a fixed binarization"
+    assert told in capsys.readouterr().err
+    assert told in seqgen.load(tmp_path / "run").provenance["report"]

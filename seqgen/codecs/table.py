@@ -170,6 +170,8 @@ def as_number(cell: Any) -> float | str | None:
         number = float(cell)
     except (TypeError, ValueError):
         return f"{cell!r} is no number"
+    if isinstance(cell, str) and "_" in cell:  # to Python 1_000 is a number
+        return f"{cell!r} is no number"
     if math.isnan(number):
         return None
     return number if math.isfinite(number) else f"{cell!r} is not finite"

@@ -23,5 +23,7 @@ class Vectors(Codec):
         return (self.encode(item) for item in items)
 
     def lengths(self, symbols: Tensor) -> Tensor:
-        """A D-th of an item each."""
-        return torch.full(symbols.shape, 1 / self.length, dtype=torch.float64, device=symbols.device)
+        """1 for the last symbol, with which an item is whole, 0 for the others."""
+        lengths = torch.zeros(symbols.shape, dtype=torch.float64, device=symbols.device)
+        lengths[..., -1:] = 1
+        return lengths

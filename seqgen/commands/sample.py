@@ -62,9 +62,13 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
     items = pipeline.sample(options.n, label=label, **choices)
     if not isinstance(codec, Table):
         from seqgen.grid import grid, png
+        from seqgen.output import Sampling
         from seqgen.sheet import expected, sheet
 
-        drawn = sheet(items, expected(pipeline, items, label)) if options.probabilities else grid(items)
+        drawn = grid(items)
+        if options.probabilities:
+            sampling = Sampling(options.temperature, options.top_k, options.top_p)
+            drawn = sheet(items, expected(pipeline, items, label, options.prompt, sampling))
         alone = len(items) == 1 and not options.probabilities
         write_atomically(options.out, png(drawn, 1 if alone else 4))  # one alone can be scored, and completed
         print(options.out)

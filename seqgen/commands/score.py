@@ -52,7 +52,7 @@ def _rank(pipeline: "Pipeline", options: argparse.Namespace) -> "Rank":
     background = None if options.background is None else load(options.background, options.device)
     if background is not None:
         pipeline.check_background(background)
-    if side is not None and options.file is not None and pipeline.codec.end is None:
+    if side is not None and options.file is not None and pipeline.codec.end is None and pipeline.codec.length is None:
         raise ValueError("a file that is one long text has no p-value; expected items")
 
     def rank(item: str, total: "Total") -> dict[str, float]:

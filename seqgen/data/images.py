@@ -162,7 +162,8 @@ class Images(Vectors):
         if self.mutation:
             how += f"; {self.mutation:.0%} of the pixels drawn at random"
         size = f"{pixels.height} x {pixels.width} x {pixels.channels}"
-        return f"{len(self.parts['train'])} pictures of {size} to train on, {how}"
+        train, val, test = (len(self.parts[part]) for part in ("train", "val", "test"))
+        return f"{train} pictures of {size} to train on, {val} to validate and {test} to test on, {how}"
 
 
 def _drawn(values: np.ndarray, *numbers: int) -> np.ndarray:

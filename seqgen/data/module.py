@@ -26,7 +26,6 @@ class DataModule(LightningDataModule, ABC):
     codec: Codec
     labels: dict[str, list[str]]
     shares: tuple[float, float]
-    itemised: bool = True
     """Whether there are items; a long text has none."""
     features: LogMel | None = None
     """What the model is conditioned on besides labels, computed from the items themselves."""
@@ -105,8 +104,8 @@ class DataModule(LightningDataModule, ABC):
 
     def calibration(self, model: Model) -> Calibration:
         """Scores of the validation part, of some 1,000 items if it has more, for inputs to be ranked among."""
-        stride = -(-len(self.parts["val"]) // MOST) if self.itemised else 1
-        return calibrate(model, self.val_dataloader(), self.codec.log_jacobian, stride, cut=not self.itemised)
+        stride = -(-len(self.parts["val"]) // MOST)
+        return calibrate(model, self.val_dataloader(), self.codec.log_jacobian, stride)
 
     def everything(self) -> Loader:
         """Batches of the whole file, each symbol once, for a file that no model was trained on."""

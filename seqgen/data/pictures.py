@@ -17,7 +17,7 @@ from seqgen.codecs.pixels import GREY, read
 from seqgen.data.corpus import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
-ARRAYS = {".npz", ".npy", ".mat", ".amat", ".idx", ".idx3-ubyte", ".gz"}
+ARRAYS = {".npz", ".npy", ".mat", ".amat", ".idx", ".idx3-ubyte"}
 PARTS = {"train": "train", "training": "train", "valid": "val", "val": "val", "validation": "val", "test": "test"}
 PARTS |= {"t10k": "test"}  # as MNIST has it
 LABELS = [("images", "labels"), ("idx3", "idx1"), ("data", "labels"), ("x", "y"), ("X", "Y"), ("X", "y")]
@@ -50,12 +50,12 @@ def pictures(path: Path, shape: Sequence[int] | None) -> Pictures:
 
 
 def files(path: Path) -> list[Path]:
-    """The files that are read of a folder, or the one."""
+    """The files that are read of a folder, hidden ones not among them, or the one."""
     if path.is_file():
         return [path]
     known = SUFFIXES | ARRAYS
     found = (file for file in sorted(path.rglob("*")) if file.suffix.lower() in known or _is_idx(file.name))
-    return [file for file in found if file.is_file()]
+    return [file for file in found if file.is_file() and not file.name.startswith(".")]
 
 
 def _sources(path: Path, shape: Sequence[int] | None) -> Iterator[Pictures]:
@@ -65,8 +65,9 @@ def _sources(path: Path, shape: Sequence[int] | None) -> Iterator[Pictures]:
             yield _picture(file, name, shape)
             continue
         arrays = _arrays(file)
+        least = min(3, max((array.ndim for array in arrays.values()), default=0))  # then what is flat is none of them
         for key, array in arrays.items():
-            if array.ndim >= 2 and array.size and not _are_labels(key, arrays):
+            if array.ndim >= max(2, least) and array.size and not _are_labels(key, arrays):
                 values = _values(array, shape, file)
                 classes = _classes(key, len(values), arrays, file)
                 yield Pictures(values, classes, [part_of(key) or part_of(name)] * len(values))
@@ -179,6 +180,8 @@ def _values(array: np.ndarray, shape: Sequence[int] | None, file: Path) -> np.nd
         raise DataError(f"{file}: an array of {array.dtype}, expected real numbers")
     if array.ndim == 4 and array.shape[1] in (1, 3) and array.shape[3] not in (1, 3):
         array = np.moveaxis(array, 1, 3)  # channels come first in PyTorch
+    if array.ndim == 4 and array.shape[2] in (1, 3) and array.shape[3] not in (1, 3):
+        array = np.moveaxis(array, 3, 0)  # and pictures last in MATLAB
     size = _size(array, shape, file)
     if (
         array.ndim == 2

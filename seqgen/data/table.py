@@ -32,7 +32,7 @@ class Rows(NamedTuple):
 class Table(Vectors):
     """A table of numbers, a row an item: CSV, with commas, semicolons or tabs, or the folds of an HDF5 file.
 
-    A first line that is not all numbers names the columns. A column `split` (train, val, test) says which part a row
+    A first line without any number names the columns. A column `split` (train, val, test) says which part a row
     belongs to; else rows are divided by hashes, equal rows always to the same part. Columns are standardized by the
     rows of training. Missing cells and cells that are no numbers are refused, with line and column.
 
@@ -112,7 +112,7 @@ class Table(Vectors):
     def _text(self, path: Path) -> Rows:
         reader = csv.reader(_lines(path), delimiter=_separator(path))
         cells = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-        header = [] if not cells or _all_numbers(cells[0][1]) else [name.strip() for name in cells.pop(0)[1]]
+        header = [name.strip() for name in cells.pop(0)[1]] if cells and not _numbers(cells[0][1]) else []
         names = header or [f"x{place + 1}" for place in range(len(cells[0][1]) if cells else 0)]
         if len(set(names)) < len(names):
             raise DataError(f"{path}: two columns have the same name among {', '.join(names)}")
@@ -138,10 +138,6 @@ class Table(Vectors):
             arrays.append(array)
             parts += [part] * len(array)
         numbers = np.concatenate(arrays)
-        if (wrong := np.argwhere(~np.isfinite(numbers))).size:
-            raise DataError(
-                f"{path}, fold {self.fold}, row {wrong[0][0] + 1}, column {wrong[0][1] + 1}: no finite number"
-            )
         names = [f"x{place + 1}" for place in range(numbers.shape[1])]
         return Rows(names, numbers, [()] * len(numbers), parts)
 
@@ -160,8 +156,8 @@ def _separator(path: Path) -> str:
     return max(",;\t", key=first.count)
 
 
-def _all_numbers(row: list[str]) -> bool:
-    return not any(isinstance(table.as_number(cell), str) for cell in row)
+def _numbers(row: list[str]) -> int:
+    return sum(isinstance(table.as_number(cell), float) for cell in row)
 
 
 def _cell(path: Path, line: int, column: str, cell: str) -> float:
@@ -191,11 +187,15 @@ def _arrays(path: Path, fold: int) -> list[tuple[str, np.ndarray]]:
                 raise DataError(f"{path} has no fold {fold}; it has {', '.join(sorted(folds, key=int))}")
             group = folds[str(fold)]
             training = sorted(group["training"], key=int)
-            found = [("val" if name == training[-1] else "train", group["training"][name]) for name in training]
-            found += [("test", group["tests"][name]) for name in sorted(group["tests"], key=int)]
-            arrays = [(part, np.asarray(array["data"], np.float64)) for part, array in found]
+            found = [("val" if name == training[-1] else "train", f"training/{name}/data") for name in training]
+            found += [("test", f"tests/{name}/data") for name in sorted(group["tests"], key=int)]
+            arrays = [(part, np.asarray(group[name], np.float64)) for part, name in found]
     except (OSError, KeyError, ValueError) as error:
         raise DataError(f"{path} cannot be read as folds/<k>/training/<j>/data and tests: {error}") from None
     if len(shapes := {array.shape[1:] for _, array in arrays}) != 1 or len(shapes.pop()) != 1:
         raise DataError(f"{path}, fold {fold}: expected arrays of rows, all with as many columns")
+    for (_, array), (_, name) in zip(arrays, found, strict=True):
+        if (wrong := np.argwhere(~np.isfinite(array))).size:
+            where = f"{path}, folds/{fold}/{name}, row {wrong[0][0] + 1}, column {wrong[0][1] + 1}"
+            raise DataError(f"{where}: no finite number")
     return arrays

@@ -13,7 +13,15 @@ from seqgen.codecs import Chars
 from seqgen.data.corpus import Corpus, DataError, read
 from seqgen.data.loader import Loader, counts, store, tensor
 from seqgen.data.module import DataModule
-from seqgen.model import Batch
+from seqgen.detect import MOST, Calibration, calibrate
+from seqgen.model import Batch, Model
+
+SHORTEST = 8
+"""Symbols of the shortest stretches that a text is ranked among."""
+LONGEST = 128
+"""Symbols of the longest of them, and of a held-out window at least."""
+NUMBERS = 1 << 22
+"""Parameters that are held at once while these are scored."""
 
 
 class Text(DataModule):
@@ -34,8 +42,6 @@ class Text(DataModule):
         test: Share of the text to test on.
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
     """
-
-    itemised = False
 
     def __init__(
         self,
@@ -90,7 +96,27 @@ class Text(DataModule):
         """Windows of a held-out part."""
         # A lane begins without a past; with 5,000 symbols or more in each that costs nothing that shows.
         lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
-        return self._loader(part, lanes, max(self.length, 128))
+        return self._loader(part, lanes, max(self.length, LONGEST))
+
+    def calibration(self, model: Model) -> Calibration:
+        """Scores of stretches of 8, 16, 32 ... symbols that begin where a line does, as does what people write."""
+        return calibrate(model, self._stretches(), self.codec.log_jacobian)
+
+    def _stretches(self) -> Iterator[Batch]:
+        symbols, length = self.parts["val"], min(SHORTEST, len(self.parts["val"]))
+        ends = [self.codec.decode(torch.tensor([symbol])).endswith("\n") for symbol in range(self.symbols_known)]
+        ending = np.array(ends)[symbols]
+        begins = np.flatnonzero(np.append(True, ending[:-1]) & ~ending)
+        if len(begins) < 2:  # there are no lines
+            begins = np.arange(0, len(symbols), length)
+        while length <= LONGEST:
+            places = begins[begins + length <= len(symbols)]
+            places = places[:: max(1, -(-len(places) // MOST))]
+            rows = max(1, NUMBERS // (length * self.symbols_known))
+            for first in range(0, len(places), rows):
+                x = tensor(symbols[places[first : first + rows, None] + np.arange(length)])
+                yield Batch(x, torch.ones_like(x, dtype=torch.bool))
+            length *= 2
 
     def _loader(self, part: str, lanes: int, length: int) -> Loader:
         lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer
