@@ -115,10 +115,7 @@ def file_scores(
     of the file as one long text.
     """
     if pipeline.codec.length is not None:
-        kind = type(pipeline.codec).__name__
-        raise ValueError(
-            f"{path} is no text for a model of {kind}: expected items without --file, or evaluate RUN --data.path FILE"
-        )
+        raise ValueError(f"{path} is no text, expected items without --file, or seqgen evaluate RUN --data.path FILE")
     pieces = read(locate(str(path))[0], encoding)
     if pipeline.codec.end is None:
         yield from ((None, part) for part in pipeline.score_pieces(pieces, label=label, end=end))

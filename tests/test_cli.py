@@ -395,7 +395,8 @@ def test_the_program_fits_samples_and_refuses(tmp_path: Path) -> None:
 def test_evaluate_wants_an_order_and_sample_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (["evaluate", "digits", "--orders", "0", "--data.path", "x"], "orders is 0, expected 1 or more"),
-        (["score", "digits", "--file", "x.npz"], "cannot be scored as one text by a model of Pixels; seqgen evaluate"),
+        (["score", "digits", "--file", "x.npz"], "x.npz is no text, expected items without --file, or seqgen evaluate"),
+        (["score", "digits", "--file", "x.npz", "--p-value"], "x.npz is no text, expected items without --file"),
         (["sample", "digits", "--out", str(tmp_path / "none" / "x.png")], "cannot be written: there is no folder"),
         (["evaluate", "digits", "--data.path", "x", "--data.encoding", "latin-1"], "an encoding is that of texts"),
     ):

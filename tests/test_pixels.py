@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from examples import COLOUR, PIXELS
+from laws import exact
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -249,6 +250,42 @@ def test_means_move_with_earlier_channels(kind: str) -> None:
 
 
 # -- images
+
+
+@KINDS
+@pytest.mark.parametrize(
+    ("output", "classes", "shape"),
+    [
+        (Bernoulli(), 2, (2, 3, 1)),
+        (Bernoulli(), 2, (3, 2, 1)),
+        (Bernoulli(), 2, (1, 2, 3)),
+        (Categorical(3), 3, (2, 3, 1)),
+        (Categorical(3), 3, (2, 1, 3)),
+        (Categorical(4), 4, (2, 2, 1)),
+        (DiscretizedLogistics(levels=3, mixtures=2), 3, (1, 2, 3)),
+        (DiscretizedLogistics(levels=4, mixtures=2), 4, (2, 2, 1)),
+    ],
+    ids=str,
+)
+def test_all_images_have_probability_one(kind: str, output: Any, classes: int, shape: tuple[int, int, int]) -> None:
+    """Every image there is, to its last pixel; given a label or none."""
+    height, width, channels = shape
+    model = exact(PIXELS[kind](output, labels=[2], height=height, width=width, channels=channels))
+    x = torch.tensor(list(itertools.product(range(classes), repeat=height * width * channels)))
+    for context in (None, Context(torch.full((len(x), 1), 2))):
+        assert abs(model.log_prob(x, context).sum(1).exp().sum().item() - 1) < 1e-10
+
+
+@KINDS
+@pytest.mark.parametrize("output", [Gaussians(), Gaussians(3)], ids=["one", "three"])
+def test_densities_of_two_pixels_integrate_to_one(kind: str, output: Any) -> None:
+    """Over the plane."""
+    model = exact(PIXELS[kind](output, height=1, width=2))
+    for parameter in model.parameters():
+        parameter.mul_(0.5)  # tails within the plane
+    line, step = torch.linspace(-14, 14, 561, dtype=torch.float64), 28 / 560
+    log_probs = torch.cat([model.log_prob(part).sum(1) for part in torch.cartesian_prod(line, line).split(1 << 14)])
+    assert abs(log_probs.exp().sum().item() * step**2 - 1) < 1e-6
 
 
 @KINDS
