@@ -3,12 +3,14 @@
 import functools
 import itertools
 import math
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from examples import fvsbn, made, nade
+from PIL import Image
 from torch import Tensor
 
 from seqgen.codecs import Chars, Pixels, Table
@@ -182,6 +184,23 @@ def test_a_pipeline_completes_any_part_of_a_row() -> None:
         assert all(row["c"] == pytest.approx(3.25) and row["a"] == pytest.approx(-1) for row in rows)
         assert len({row["b"] for row in rows}) == 3
         assert rows == pipeline.sample(3, prompt="-1,,3.25,", seed=1)
+
+
+def test_what_is_transparent_is_completed(tmp_path: Path) -> None:
+    """As the program is given a part of a picture."""
+    generator = np.random.default_rng(0)
+    for channels in (1, 3):
+        pipeline = Pipeline(made(Categorical(5), dimensions=4 * 3 * channels, orders=0), Pixels(4, 3, channels, 5))
+        (item,) = pipeline.sample(1, seed=1)
+        hidden = generator.random((4, 3)) < 0.5
+        colours = item if channels == 3 else np.repeat(item[:, :, None], 3, 2)
+        part = np.concatenate([colours, np.where(hidden, 0, 255)[:, :, None]], 2).astype(np.uint8)
+        Image.fromarray(part).save(tmp_path / "part.png")
+        found = pipeline.sample(9, prompt=tmp_path / "part.png", seed=2)
+        masked = np.ma.masked_array(item, hidden if channels == 1 else np.repeat(hidden[:, :, None], 3, 2))
+        assert all(map(np.array_equal, found, pipeline.sample(9, prompt=masked, seed=2)))
+        assert all(np.array_equal(one[~hidden], item[~hidden]) for one in found)
+        assert len({one.tobytes() for one in found}) > 1
 
 
 def test_a_pipeline_completes_any_part_of_a_picture() -> None:

@@ -29,7 +29,7 @@ class Pixels(Vectors):
     An item is an array (H, W) or (H, W, C) of whole numbers 0 ... 255, of bools, or of floats with white at 1; or a
     picture as Pillow has it, transparent where paper is white; or the path of one. Of two levels, whole numbers none of
     which is more than 1 are those levels. In a part of an item rows lack at the bottom, or pixels are masked in a
-    `numpy.ma` array.
+    `numpy.ma` array, or wholly transparent.
 
     Args:
         height: H, rows.
@@ -80,7 +80,7 @@ class Pixels(Vectors):
 
     def partial(self, item: Any) -> tuple[Tensor, Tensor]:
         """Places (S,) and symbols (S,) of the pixels that are known."""
-        values = self._values(item)
+        values = self._values(item, part=True)
         known = ~np.ma.getmaskarray(values).reshape(-1)
         return torch.from_numpy(np.flatnonzero(known)), self._symbols(np.ma.getdata(values))[torch.from_numpy(known)]
 
@@ -89,9 +89,9 @@ class Pixels(Vectors):
             values = binarized(values, np.random.default_rng(zlib.crc32(values.astype(np.float32).tobytes())))
         return torch.from_numpy(self.quantize(values).reshape(-1).astype(np.int64))
 
-    def _values(self, item: Any) -> np.ndarray:
+    def _values(self, item: Any, part: bool = False) -> np.ndarray:
         """Values 0 ... 255 (h, W, C), h <= H, maybe masked."""
-        values = self._array(item)
+        values = self._array(item, part)
         if values.ndim == 2:
             values = values[:, :, None]
         expected = (self.height, self.width, self.channels)
@@ -106,13 +106,13 @@ class Pixels(Vectors):
             )
         return values
 
-    def _array(self, item: Any) -> np.ndarray:
+    def _array(self, item: Any, part: bool) -> np.ndarray:
         if isinstance(item, str | os.PathLike):
-            return read(Path(item), self.channels)
+            return read(Path(item), self.channels, part)
         if isinstance(item, Tensor):
             item = item.detach().cpu().numpy()
         if not isinstance(item, np.ndarray):
-            item = _converted(item, self.channels)
+            item = _converted(item, self.channels, part)
         if item.dtype.kind not in "buif":
             raise TypeError(f"got an array of {item.dtype}, expected a picture: numbers, or a path")
         bits = item.dtype.kind in "ui" and self.levels == 2 and int(np.ma.getdata(item).max(initial=0)) <= 1
@@ -154,24 +154,30 @@ def binarized(values: np.ndarray, random: "np.random.Generator") -> np.ndarray:
     return drawn
 
 
-def read(path: Path, channels: int | None) -> np.ndarray:
+def read(path: Path, channels: int | None, part: bool = False) -> np.ndarray:
     """The picture in a file, as `_converted` has it. Raises UnknownSymbol for what is none."""
     from PIL import Image, UnidentifiedImageError
 
     try:
         with Image.open(path) as picture:
-            return _converted(picture, channels)
+            return _converted(picture, channels, part)
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError, ValueError) as error:
         raise UnknownSymbol(f"{path} is no picture that can be read: {error}") from None
 
 
-def _converted(picture: Any, channels: int | None) -> np.ndarray:
-    """The picture upright, on white ground: uint8 (H, W) or (H, W, 3), None for as many channels as it has."""
+def _converted(picture: Any, channels: int | None, part: bool = False) -> np.ndarray:
+    """The picture upright, on white ground: uint8 (H, W) or (H, W, 3), None for as many channels as it has.
+
+    Of a `part` of a picture what is wholly transparent is masked.
+    """
     from PIL import Image, ImageOps
 
     if not isinstance(picture, Image.Image):
         raise TypeError(f"got {picture!r:.60} of type {type(picture).__name__}, expected a picture: an array or a path")
     picture = ImageOps.exif_transpose(picture)
+    if part and picture.has_transparency_data:
+        values, clear = _converted(picture, channels), np.asarray(picture.convert("RGBA"))[..., 3] == 0
+        return np.ma.masked_array(values, clear if values.ndim == 2 else np.repeat(clear[:, :, None], 3, 2))
     if picture.mode in ("F", "I") or picture.mode.startswith("I;"):
         picture = Image.fromarray(_eight_bits(np.asarray(picture), picture.mode))
     elif picture.has_transparency_data:
