@@ -19,6 +19,7 @@ from seqgen.nn.diagonal import DiagonalBiLSTM, diagonals
 from seqgen.nn.masked import ChannelLinear
 from seqgen.nn.rows import RowLSTM, row_fronts
 from seqgen.nn.wavefront import Front, wavefront
+from seqgen.output import Output
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 from seqgen.pipeline import Pipeline
 
@@ -265,7 +266,7 @@ def test_means_move_with_earlier_channels(kind: str) -> None:
         (DiscretizedLogistics(levels=3, mixtures=2), 3, (1, 2, 3)),
         (DiscretizedLogistics(levels=4, mixtures=2), 4, (2, 2, 1)),
     ],
-    ids=str,
+    ids=lambda value: type(value).__name__ if isinstance(value, Output) else str(value),
 )
 def test_all_images_have_probability_one(kind: str, output: Any, classes: int, shape: tuple[int, int, int]) -> None:
     """Every image there is, to its last pixel; given a label or none."""
