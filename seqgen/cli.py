@@ -75,7 +75,8 @@ def _add_sample(commands: Any) -> None:
     parser.add_argument(
         "--prompt",
         default=None,
-        help="what is known: a text, a sound file, a picture's upper rows or opaque pixels, a row with gaps (-1,,2)",
+        help="what is known: a text, a sound file, a picture's upper rows or opaque pixels, or a row with gaps "
+        "(--prompt=-1,,2)",
     )
     parser.add_argument("--length", type=int, default=None, help="symbols at most (default: 500, or a second)")
     parser.add_argument("--seconds", type=float, default=None, help="of sound at most, in place of --length")

@@ -167,10 +167,8 @@ def as_number(cell: Any) -> float | str | None:
     if cell is None or (isinstance(cell, str) and not cell.strip()):
         return None
     try:
-        number = float(cell)
+        number = float(cell.replace("_", "?") if isinstance(cell, str) else cell)  # to Python 1_000 is a number
     except (TypeError, ValueError):
-        return f"{cell!r} is no number"
-    if isinstance(cell, str) and "_" in cell:  # to Python 1_000 is a number
         return f"{cell!r} is no number"
     if math.isnan(number):
         return None

@@ -26,7 +26,6 @@ class DataModule(LightningDataModule, ABC):
     codec: Codec
     labels: dict[str, list[str]]
     shares: tuple[float, float]
-    """Whether there are items; a long text has none."""
     features: LogMel | None = None
     """What the model is conditioned on besides labels, computed from the items themselves."""
 

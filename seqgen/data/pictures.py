@@ -65,9 +65,9 @@ def _sources(path: Path, shape: Sequence[int] | None) -> Iterator[Pictures]:
             yield _picture(file, name, shape)
             continue
         arrays = _arrays(file)
-        least = min(3, max((array.ndim for array in arrays.values()), default=0))  # then what is flat is none of them
+        least = 3 if any(array.ndim > 2 for array in arrays.values()) else 2  # what is flat beside others is none
         for key, array in arrays.items():
-            if array.ndim >= max(2, least) and array.size and not _are_labels(key, arrays):
+            if array.ndim >= least and array.size and not _are_labels(key, arrays):
                 values = _values(array, shape, file)
                 classes = _classes(key, len(values), arrays, file)
                 yield Pictures(values, classes, [part_of(key) or part_of(name)] * len(values))

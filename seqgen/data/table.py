@@ -112,7 +112,7 @@ class Table(Vectors):
     def _text(self, path: Path) -> Rows:
         reader = csv.reader(_lines(path), delimiter=_separator(path))
         cells = [(reader.line_num, row) for row in reader if any(cell.strip() for cell in row)]
-        header = [name.strip() for name in cells.pop(0)[1]] if cells and not _numbers(cells[0][1]) else []
+        header = [name.strip() for name in cells.pop(0)[1]] if cells and not _any_number(cells[0][1]) else []
         names = header or [f"x{place + 1}" for place in range(len(cells[0][1]) if cells else 0)]
         if len(set(names)) < len(names):
             raise DataError(f"{path}: two columns have the same name among {', '.join(names)}")
@@ -156,8 +156,8 @@ def _separator(path: Path) -> str:
     return max(",;\t", key=first.count)
 
 
-def _numbers(row: list[str]) -> int:
-    return sum(isinstance(table.as_number(cell), float) for cell in row)
+def _any_number(row: list[str]) -> bool:
+    return any(isinstance(table.as_number(cell), float) for cell in row)
 
 
 def _cell(path: Path, line: int, column: str, cell: str) -> float:

@@ -15,13 +15,12 @@ from seqgen.data.loader import Loader, counts, store, tensor
 from seqgen.data.module import DataModule
 from seqgen.detect import MOST, Calibration, calibrate
 from seqgen.model import Batch, Model
+from seqgen.score import NUMBERS
 
 SHORTEST = 8
 """Symbols of the shortest stretches that a text is ranked among."""
 LONGEST = 128
 """Symbols of the longest of them, and of a held-out window at least."""
-NUMBERS = 1 << 22
-"""Parameters that are held at once while these are scored."""
 
 
 class Text(DataModule):
