@@ -8,8 +8,8 @@ import numpy as np
 from gradio.processing_utils import save_audio_to_cache, save_bytes_to_cache
 from gradio.utils import get_upload_folder
 
-from seqgen import audio, grid
-from seqgen.audio import Clip
+from seqgen.media import audio, grid
+from seqgen.media.audio import Clip
 from seqgen_app import image, score, sound, text
 from seqgen_app.asked import asked
 from seqgen_app.limits import Limits, Refused

@@ -10,7 +10,7 @@ from typing import Any
 
 import gradio as gr
 
-from seqgen.checkpoint import CheckpointError
+from seqgen.checkpoints.folder import CheckpointError
 from seqgen_app.limits import Refused
 
 UNKNOWN = "Something went wrong while this was made; the person who runs the app finds the reason in the terminal."

@@ -4,7 +4,7 @@ import math
 from collections.abc import Iterable
 from html import escape
 
-from seqgen.seen import Seen
+from seqgen.data.seen import Seen
 from seqgen_app.score import ScoredClip, ScoredImage, ScoredText, Symbol
 
 HOT = 10.0

@@ -6,7 +6,7 @@ from html import escape
 
 import numpy as np
 
-from seqgen import grid
+from seqgen.media import grid
 from seqgen_app.image import Drawn
 
 GROUND = 128

@@ -4,8 +4,8 @@ from typing import Any
 
 import numpy as np
 
-from seqgen import figure
-from seqgen.audio import Clip
+from seqgen.media import figure
+from seqgen.media.audio import Clip
 
 INK, PEN = "#7c8494", "#4f7df0"
 

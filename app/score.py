@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from seqgen.audio import Clip
-from seqgen.score import Scores, Total
+from seqgen.inference.score import Scores, Total
+from seqgen.media.audio import Clip
 from seqgen_app import image, sound
 from seqgen_app.limits import Clock, Limits, Refused
 from seqgen_app.shelf import Entry

@@ -4,13 +4,13 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
-from seqgen import checkpoint
-from seqgen.card import card
+from seqgen.checkpoints import folder as checkpoint
+from seqgen.checkpoints.card import card
 from seqgen.codecs import Pixels
 from seqgen.codecs.sound import Sound
+from seqgen.data.seen import Seen, seen
+from seqgen.inference.score import Total
 from seqgen.pipeline import Pipeline, load
-from seqgen.score import Total
-from seqgen.seen import Seen, seen
 from seqgen_app.limits import Refused
 
 Kind = Literal["text", "sound", "image", "table"]

@@ -6,8 +6,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import soxr
 
-from seqgen import audio
-from seqgen.audio import AudioError, Clip
+from seqgen.media import audio
+from seqgen.media.audio import AudioError, Clip
 from seqgen_app.limits import Clock, Limits, Refused
 from seqgen_app.shelf import Entry
 from seqgen_app.text import new_seed

@@ -6,8 +6,8 @@ from typing import Any
 
 import gradio as gr
 
-from seqgen import audio
-from seqgen.audio import Clip
+from seqgen.media import audio
+from seqgen.media.audio import Clip
 from seqgen_app import api, controls, score, sound
 from seqgen_app.asked import asked
 from seqgen_app.limits import Limits

@@ -6,7 +6,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from seqgen.detect import area_under_roc
+from seqgen.inference.detect import area_under_roc
 from seqgen.pipeline import Pipeline
 
 RARE = 0.05

@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from seqgen.codec import Codec as Codec
+    from seqgen.inference.score import Scores as Scores
     from seqgen.model import Model as Model
     from seqgen.output import Output as Output
     from seqgen.output import Sampling as Sampling
     from seqgen.pipeline import Pipeline as Pipeline
     from seqgen.pipeline import load as load
-    from seqgen.score import Scores as Scores
 
 __version__ = "0.1.0"
 
@@ -24,7 +24,7 @@ _HOME = {
     "Output": "seqgen.output",
     "Codec": "seqgen.codec",
     "Sampling": "seqgen.output",
-    "Scores": "seqgen.score",
+    "Scores": "seqgen.inference.score",
 }
 __all__ = ["Codec", "Model", "Output", "Pipeline", "Sampling", "Scores", "load"]
 

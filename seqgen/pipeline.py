@@ -13,17 +13,18 @@ from torch import Tensor
 import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
-from seqgen import checkpoint, generate
-from seqgen.audio import Clip
-from seqgen.checkpoint import CheckpointError
+from seqgen.checkpoints import folder as checkpoint
+from seqgen.checkpoints.folder import CheckpointError
 from seqgen.codec import Codec
-from seqgen.conditioned import Label
 from seqgen.config import ConfigError, build, describe
-from seqgen.detect import Calibration
-from seqgen.mel import LogMel
+from seqgen.inference import generate
+from seqgen.inference.conditioning import Label
+from seqgen.inference.detect import Calibration
+from seqgen.inference.scorer import Scorer
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel
 from seqgen.model import Context, Model, Order
 from seqgen.output import Sampling
-from seqgen.scorer import Scorer
 
 
 class Pipeline(Scorer):

@@ -8,8 +8,8 @@ import torch
 
 from seqgen.codecs import Pixels
 from seqgen.codecs.pixels import GREY
-from seqgen.conditioned import Label
-from seqgen.grid import GAP, grid
+from seqgen.inference.conditioning import Label
+from seqgen.media.grid import GAP, grid
 from seqgen.model import arranged
 from seqgen.output import PLAIN, Sampling
 from seqgen.pipeline import Pipeline

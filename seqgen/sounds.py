@@ -12,13 +12,13 @@ from typing import IO, Any
 import numpy as np
 from tqdm import tqdm
 
-from seqgen import audio, figure
-from seqgen.audio import AudioError, Clip
-from seqgen.checkpoint import write_atomically
+from seqgen.checkpoints.folder import write_atomically
 from seqgen.codecs.sound import Sound
-from seqgen.conditioned import Label
+from seqgen.inference.conditioning import Label
+from seqgen.inference.score import Rank, Scores, Total, shown, unranked
+from seqgen.media import audio, figure
+from seqgen.media.audio import AudioError, Clip
 from seqgen.pipeline import Pipeline
-from seqgen.score import Rank, Scores, Total, shown, unranked
 
 
 def codec(pipeline: Pipeline) -> Sound:

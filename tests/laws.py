@@ -31,8 +31,8 @@ import seqgen
 import seqgen.codecs
 from seqgen.codecs import Chars
 from seqgen.config import build, describe
-from seqgen.generate import draw_noise, sample
-from seqgen.mel import LogMel
+from seqgen.inference.generate import draw_noise, sample
+from seqgen.media.mel import LogMel
 from seqgen.model import Context, Model, Order, State
 from seqgen.models import NGram
 from seqgen.models.raster import Raster

@@ -16,8 +16,8 @@ import pytest
 import torch
 
 from seqgen.codecs import MuLaw, Pixels
-from seqgen.detect import Calibration
-from seqgen.mel import LogMel
+from seqgen.inference.detect import Calibration
+from seqgen.media.mel import LogMel
 from seqgen.models import PixelCNN, WaveNet
 from seqgen.outputs import Bernoulli, Categorical
 from seqgen.pipeline import Pipeline

@@ -20,9 +20,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import seqgen
-from seqgen.audio import Clip
-from seqgen.cli import main
+from seqgen.cli.main import main
 from seqgen.codecs import Chars
+from seqgen.media.audio import Clip
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline

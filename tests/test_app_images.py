@@ -17,9 +17,9 @@ from gradio_client.exceptions import AppError
 from PIL import Image
 
 import seqgen
-from seqgen.audio import Clip
 from seqgen.codecs import Pixels, Table
-from seqgen.detect import Calibration
+from seqgen.inference.detect import Calibration
+from seqgen.media.audio import Clip
 from seqgen.models import NADE, PixelCNN
 from seqgen.outputs import Categorical, Gaussians
 from seqgen.pipeline import Pipeline

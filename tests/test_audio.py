@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 import soundfile
 
-from seqgen import audio
-from seqgen.audio import AudioError, Clip
+from seqgen.media import audio
+from seqgen.media.audio import AudioError, Clip
 
 ROUNDING = 1 / 65536  # half a step of 16 bits
 NOISE = np.random.default_rng(0).bytes(3000)
@@ -297,7 +297,7 @@ finders, hooks = list(sys.meta_path), list(sys.path_hooks)
 {before}
 import seqgen
 assert not {{"soundfile", "soxr", "torchaudio"}} & set(sys.modules), "imported too early"
-import seqgen.audio
+import seqgen.media.audio
 found = seqgen.audio.torchaudio()
 import torchaudio
 assert found is torchaudio is seqgen.audio.torchaudio()

@@ -12,7 +12,6 @@ import soundfile
 import torch
 from examples import wavenet
 
-from seqgen import audio
 from seqgen.codecs import Chars, MuLaw, Waveform
 from seqgen.data import clips as clips_module
 from seqgen.data import windows
@@ -20,7 +19,8 @@ from seqgen.data.audio import Audio
 from seqgen.data.corpus import DataError, write_clips
 from seqgen.data.layout import cut, divide
 from seqgen.data.loader import Loader
-from seqgen.mel import LogMel
+from seqgen.media import audio
+from seqgen.media.mel import LogMel
 from seqgen.model import Batch, Context
 from seqgen.outputs import Categorical, Gaussians
 

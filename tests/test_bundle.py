@@ -11,13 +11,14 @@ import torch
 from tiny import TRAINER, WORDS, settings, train
 
 import seqgen
-from seqgen import bundle, checkpoint
-from seqgen.bundle import COST, TRAINED, rounded, training_command
-from seqgen.card import card
-from seqgen.checkpoint import BUNDLED, CheckpointError, bundled
+from seqgen.checkpoints import folder as checkpoint
+from seqgen.checkpoints.card import card
+from seqgen.checkpoints.folder import BUNDLED, CheckpointError, bundled
 from seqgen.codecs.sound import Sound
-from seqgen.run import RunFolder
-from seqgen.seen import seen
+from seqgen.data.seen import seen
+from seqgen.training import bundling as bundle
+from seqgen.training.bundling import COST, TRAINED, rounded, training_command
+from seqgen.training.run_folder import RunFolder
 
 RECIPE = Path(__file__).parent.parent / "recipes" / "names" / "gru.yaml"
 
@@ -128,7 +129,7 @@ def test_the_training_data_of_a_run_that_changed_is_not_known(run: Path) -> None
 
 
 def test_the_command_tells_how_a_run_differs_from_its_recipe(tmp_path: Path) -> None:
-    from seqgen.fit import resolved
+    from seqgen.training.fit import resolved
 
     base = ["--config", str(TRAINER), "--config", str(RECIPE)]
     flags = [

@@ -17,7 +17,7 @@ from examples import rnn
 
 import seqgen
 from seqgen import Pipeline
-from seqgen.checkpoint import CONFIG, MANIFEST, WEIGHTS, CheckpointError
+from seqgen.checkpoints.folder import CONFIG, MANIFEST, WEIGHTS, CheckpointError
 from seqgen.codecs import Chars
 from seqgen.outputs import Categorical
 

@@ -10,7 +10,8 @@ import torch
 from examples import ngram
 
 import seqgen
-from seqgen import Pipeline, checkpoint
+from seqgen import Pipeline
+from seqgen.checkpoints import folder as checkpoint
 from seqgen.codecs import Chars
 from seqgen.outputs import Categorical
 

@@ -18,12 +18,12 @@ from PIL import Image
 from tiny import PROSE, TRAINER, WORDS, settings, train
 
 import seqgen
-from seqgen.cli import main, plainly
+from seqgen.cli.main import main, plainly
 from seqgen.codecs import Chars
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
-from seqgen.run import RunFolder
+from seqgen.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -68,7 +68,7 @@ def real(*arguments: Any, **options: Any) -> subprocess.CompletedProcess[str]:
 
 
 def test_help_imports_neither_torch_nor_lightning() -> None:
-    program = "import sys; from seqgen.cli import main\ntry: main({})\nfinally: print(*sys.modules)"
+    program = "import sys; from seqgen.cli.main import main\ntry: main({})\nfinally: print(*sys.modules)"
     for arguments in (["--help"], ["sample", "--help"], ["--version"], ["score"]):
         done = subprocess.run(
             [sys.executable, "-c", program.format(arguments)], capture_output=True, text=True, check=False
@@ -345,7 +345,7 @@ def test_ctrl_c_is_130(
     def interrupted(*arguments: Any, **options: Any) -> None:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr("seqgen.generate.sample", interrupted)
+    monkeypatch.setattr("seqgen.inference.generate.sample", interrupted)
     assert main(["sample", str(runs["names"]), "-n", "2"]) == 130
     assert "Traceback" not in capsys.readouterr().err
 
@@ -371,7 +371,9 @@ def test_an_ascii_terminal_shows_other_characters_as_numbers(tmp_path: Path) -> 
     assert codec.size is not None
     Pipeline(RNN(Categorical(codec.size), hidden=3), codec).save_pretrained(tmp_path)
     commands = [["sample", tmp_path, "-n", 9], ["sample", tmp_path, "--prompt", "é"], ["score", tmp_path, "é😀"]]
-    program = f"from seqgen.cli import main\nfor one in {[[str(a) for a in one] for one in commands]}: print(main(one))"
+    program = (
+        f"from seqgen.cli.main import main\nfor one in {[[str(a) for a in one] for one in commands]}: print(main(one))"
+    )
     for encoding in ("ascii", "utf-8"):
         env = {**os.environ, "PYTHONIOENCODING": encoding}
         done = subprocess.run(

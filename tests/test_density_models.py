@@ -11,7 +11,7 @@ from examples import VARIABLES, fvsbn, made, nade
 from torch import Tensor
 
 import seqgen.nn.running as running
-from seqgen.generate import draw_noise, sample
+from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Context, Model, Order
 from seqgen.models import FVSBN, MADE, NADE
 from seqgen.nn.running import running_units

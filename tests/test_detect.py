@@ -12,12 +12,12 @@ from examples import COLOUR, PIXELS, made, rnn
 from tiny import settings, train
 
 import seqgen
-from seqgen.checkpoint import CheckpointError
-from seqgen.cli import main
+from seqgen.checkpoints.folder import CheckpointError
+from seqgen.cli.main import main
 from seqgen.codecs import Chars, Pixels
 from seqgen.data.text import Text
-from seqgen.detect import FEW, Calibration, calibrate, likelihood_ratio, p_value, purify
-from seqgen.generate import draw_noise, sample
+from seqgen.inference.detect import FEW, Calibration, calibrate, likelihood_ratio, p_value, purify
+from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Batch, Context, Model
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 from seqgen.pipeline import Pipeline

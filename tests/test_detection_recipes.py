@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from seqgen.codecs import Chars, Pixels
 from seqgen.data.lines import Lines
 from seqgen.data.pictures import Pictures
-from seqgen.detect import area_under_roc, calibrate
+from seqgen.inference.detect import area_under_roc, calibrate
 from seqgen.model import Batch
 from seqgen.models import RNN, PixelCNN
 from seqgen.outputs import Categorical
@@ -201,7 +201,7 @@ def test_the_program_on_a_run(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """A small model of names, from training to the table."""
-    from seqgen.cli import main
+    from seqgen.cli.main import main
 
     path = small.write({"class_path": "Lines"}, tmp_path)
     arguments = ["--config=trainer.yaml", "--config=names/gru.yaml", f"--run={tmp_path / 'run'}", *small.QUICK]

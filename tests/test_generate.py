@@ -5,7 +5,7 @@ import torch
 from examples import MODELS, draw_context, ngram, rnn, with_labels
 from torch import Tensor
 
-from seqgen.generate import draw_noise, sample, stream
+from seqgen.inference.generate import draw_noise, sample, stream
 from seqgen.model import Context, Model
 from seqgen.output import PLAIN, Sampling
 from seqgen.outputs import Categorical

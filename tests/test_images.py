@@ -18,7 +18,7 @@ from seqgen.codecs import Pixels
 from seqgen.data.corpus import DataError
 from seqgen.data.images import Images
 from seqgen.data.pictures import part_of, pictures
-from seqgen.grid import dots, grid, png
+from seqgen.media.grid import dots, grid, png
 
 RANDOM = np.random.default_rng(0)
 GREY = RANDOM.integers(0, 256, (30, 4, 5), dtype=np.uint8)

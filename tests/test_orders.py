@@ -14,12 +14,12 @@ from PIL import Image
 from torch import Tensor
 
 from seqgen.codecs import Chars, Pixels, Table
-from seqgen.generate import draw_noise, sample
+from seqgen.inference.generate import draw_noise, sample
+from seqgen.inference.score import ensemble
 from seqgen.model import Context, Model, Order, arranged
 from seqgen.models import NADE, PixelCNN
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 from seqgen.pipeline import Pipeline
-from seqgen.score import ensemble
 
 relu = functools.partial(nade, activation="relu", scaled=True, hidden=9)
 KINDS = {

@@ -191,7 +191,7 @@ def test_what_is_no_text_is_refused(item: Any) -> None:
 def test_a_large_alphabet_takes_smaller_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
     model = pipeline()
     expected = model.score(["abcabc", "cab"])
-    monkeypatch.setattr("seqgen.score.NUMBERS", 2 * 4 * 2)  # two symbols at a time
+    monkeypatch.setattr("seqgen.inference.score.NUMBERS", 2 * 4 * 2)  # two symbols at a time
     for got, score in zip(model.score(["abcabc", "cab"]), expected, strict=True):
         torch.testing.assert_close(got.log_probs, score.log_probs)
 

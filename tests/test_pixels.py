@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from seqgen.codecs import Pixels
-from seqgen.generate import draw_noise, sample
+from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Context, Model
 from seqgen.models import PixelCNN, PixelRNN
 from seqgen.models.raster import Raster

@@ -7,8 +7,8 @@ import pytest
 import small
 
 import seqgen
-from seqgen.audio import Clip
 from seqgen.codecs.sound import Sound
+from seqgen.media.audio import Clip
 
 FOUND = sorted(str(path.relative_to(small.RECIPES)) for path in small.RECIPES.glob("*/*.yaml"))
 

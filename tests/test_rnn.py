@@ -9,7 +9,7 @@ from laws import tensors_of
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from seqgen.generate import draw_noise, sample
+from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Carry, Context
 from seqgen.models import RNN
 from seqgen.outputs import Bernoulli, Categorical

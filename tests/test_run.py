@@ -19,9 +19,10 @@ import torch
 from tiny import TRAINER, last, rows, same, settings, train
 
 import seqgen
-from seqgen import cli, fit
-from seqgen.checkpoint import CheckpointError
-from seqgen.run import RunFolder, SafeCheckpointIO
+from seqgen.checkpoints.folder import CheckpointError
+from seqgen.cli import main as cli
+from seqgen.training import fit
+from seqgen.training.run_folder import RunFolder, SafeCheckpointIO
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -181,7 +182,7 @@ def test_a_second_ctrl_c_stops_at_once(tmp_path: Path, monkeypatch: pytest.Monke
         signal.raise_signal(signal.SIGINT)
         signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("seqgen.training.Training.training_step", twice)
+    monkeypatch.setattr("seqgen.training.module.Training.training_step", twice)
     handler = signal.getsignal(signal.SIGINT)
     config = settings(tmp_path, "text")
     (tmp_path / "config.yaml").write_text(json.dumps(config))

@@ -8,11 +8,11 @@ import pytest
 import torch
 from examples import MODELS, classes_of, countable, draw_context, draw_symbols, ngram, rnn
 
-import seqgen.score
+import seqgen.inference.score
 from seqgen import Pipeline
 from seqgen.codecs import Chars
+from seqgen.inference.score import Total, columns, follow
 from seqgen.outputs import Categorical, DiscretizedLogistics
-from seqgen.score import Total, columns, follow
 
 TEXT = "abcabbaccabcbabcccaabc" * 30
 
@@ -67,7 +67,7 @@ def test_a_long_text_scores_the_same_in_pieces(chunk: int, cuts: list[int], monk
     """Whatever the pieces and the chunks, symbol by symbol and in total."""
     scorer = pipeline()
     expected = scorer.score(TEXT)
-    monkeypatch.setattr(seqgen.score, "CHUNK", chunk)
+    monkeypatch.setattr(seqgen.inference.score, "CHUNK", chunk)
     pieces = [TEXT[a:b] for a, b in itertools.pairwise([0, *cuts, len(TEXT)])]
     parts = list(scorer.score_pieces(pieces))
     torch.testing.assert_close(torch.cat([part.log_probs for part in parts]), expected.log_probs, rtol=0, atol=1e-9)
@@ -85,7 +85,7 @@ def test_no_more_than_a_chunk_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     model, seen = rnn(Categorical(3)), []
     advance = model.advance
     monkeypatch.setattr(model, "advance", lambda x, *rest: (seen.append(x.shape[1]), advance(x, *rest))[1])
-    monkeypatch.setattr(seqgen.score, "CHUNK", 10)
+    monkeypatch.setattr(seqgen.inference.score, "CHUNK", 10)
     list(follow(model, [torch.zeros(2, 25, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.int64)]))
     assert seen == [10, 10, 5]
 
@@ -105,9 +105,9 @@ def test_pieces_are_read_as_they_are_scored() -> None:
 
 def test_a_table_scores_in_pieces_too(monkeypatch: pytest.MonkeyPatch) -> None:
     scorer = Pipeline(ngram(Categorical(4), order=3), Chars("abc", end=True))
-    monkeypatch.setattr(seqgen.score, "CHUNK", 5)
+    monkeypatch.setattr(seqgen.inference.score, "CHUNK", 5)
     total = sum((part.total.nats for part in scorer.score_pieces(["ab", TEXT])), 0.0)
-    monkeypatch.setattr(seqgen.score, "CHUNK", 1024)
+    monkeypatch.setattr(seqgen.inference.score, "CHUNK", 1024)
     assert total == pytest.approx(scorer.score("ab" + TEXT).total.nats, abs=1e-9)
 
 

@@ -10,9 +10,9 @@ import torch
 from examples import made
 from PIL import Image
 
-from seqgen.cli import main
+from seqgen.cli.main import main
 from seqgen.codecs import Chars, Pixels
-from seqgen.grid import GAP, grid, png
+from seqgen.media.grid import GAP, grid, png
 from seqgen.model import arranged
 from seqgen.models import RNN, PixelCNN
 from seqgen.output import PLAIN, Sampling

@@ -15,10 +15,10 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 from test_audio import saved, tone
 
-from seqgen import audio
-from seqgen.audio import AudioError, Clip
 from seqgen.codecs import MuLaw, Waveform
 from seqgen.codecs.sound import Sound
+from seqgen.media import audio
+from seqgen.media.audio import AudioError, Clip
 
 every_codec = pytest.mark.parametrize("name", SOUND_CODECS)
 every_class_codec = pytest.mark.parametrize("name", [name for name in SOUND_CODECS if name != "Waveform"])

@@ -24,14 +24,15 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import TRAINER, interrupt, last, rows, same, settings, train, weights
 
 import seqgen
-from seqgen import audio, fit
-from seqgen.audio import Clip
-from seqgen.cli import main
+from seqgen.cli.main import main
 from seqgen.codecs import MuLaw
+from seqgen.media import audio
+from seqgen.media.audio import Clip
 from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
-from seqgen.run import RunFolder
+from seqgen.training import fit
+from seqgen.training.run_folder import RunFolder
 
 RATE = 500
 DIGITS = ("one", "three", "two")
@@ -192,7 +193,7 @@ def test_a_sample_that_fails_does_not_end_the_run(
     def diverged(*arguments: Any, **options: Any) -> Any:
         raise ValueError("a parameter is not a number: the model has diverged")
 
-    monkeypatch.setattr("seqgen.generate.sample", diverged)
+    monkeypatch.setattr("seqgen.inference.generate.sample", diverged)
     assert train(tmp_path / "run", settings_of("gaussians", clips)) == 0
     assert "no sample 1 at step 2: a parameter is not a number" in capsys.readouterr().err
     assert last(tmp_path / "run")["global_step"] == 2
@@ -237,7 +238,7 @@ def test_what_is_validated_is_the_score_of_the_clips(runs: dict[str, Path], clip
     totals = json.loads(run("evaluate", runs[kind], "--json")[0])
     pipeline = seqgen.load(runs[kind])
     assert totals["val"]["nats_per_symbol"] == pytest.approx(pipeline.provenance["val_nats"], rel=1e-4)
-    from seqgen.evaluate import description
+    from seqgen.data.evaluation import description
 
     data = fit.data_module(description(runs[kind]))
     data.setup("fit")

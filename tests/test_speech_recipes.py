@@ -11,12 +11,12 @@ import pytest
 import soundfile
 import torch
 
-from seqgen import audio
-from seqgen.audio import Clip
-from seqgen.checkpoint import CheckpointError
+from seqgen.checkpoints.folder import CheckpointError
 from seqgen.codecs import MuLaw
 from seqgen.config import describe
-from seqgen.mel import LogMel
+from seqgen.media import audio
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel
 from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
@@ -163,7 +163,7 @@ def test_griffin_lim_comes_near(frames: LogMel) -> None:
 
 def untrained(folder: Path, features: LogMel | None = None) -> Path:
     """A run folder with an untrained model; its corpus are tones by two speakers."""
-    from seqgen.fit import data_module
+    from seqgen.training.fit import data_module
 
     folder.mkdir()
     for number, (clip, digit) in enumerate(zip(*tones(0, 40), strict=True)):
@@ -199,7 +199,7 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
     return call
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:seqgen.fit")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:seqgen.training.fit")
 def test_recognise(tmp_path: Path, said: Callable[..., str]) -> None:
     """Figures and clips of a run; other data than the run's is refused."""
     run, out = untrained(tmp_path / "tones"), tmp_path / "out"
@@ -214,7 +214,7 @@ def test_recognise(tmp_path: Path, said: Callable[..., str]) -> None:
         said(vocoder, run)
 
 
-@pytest.mark.filterwarnings("ignore::DeprecationWarning:seqgen.fit")
+@pytest.mark.filterwarnings("ignore::DeprecationWarning:seqgen.training.fit")
 def test_vocoder(tmp_path: Path, said: Callable[..., str]) -> None:
     """Figures of held-out clips, cut, each with its own labels; also where PESQ and STOI cannot be told."""
     run, out = untrained(tmp_path / "tones", FRAMES), tmp_path / "out"

@@ -12,13 +12,13 @@ import torch
 from tiny import PROSE, WORDS, interrupt, last, rows, same, settings, train, weights
 
 import seqgen
-from seqgen import fit
 from seqgen.data.lines import Lines
 from seqgen.data.text import Text
 from seqgen.models import FVSBN, MADE, NADE, RNN
 from seqgen.outputs import Bernoulli
-from seqgen.run import RunFolder
-from seqgen.training import Training
+from seqgen.training import fit
+from seqgen.training.module import Training
+from seqgen.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)

@@ -12,15 +12,15 @@ import torch
 from tiny import interrupt, last, rows, same, train, weights
 
 import seqgen
-from seqgen import fit
 from seqgen.codecs import Table
-from seqgen.evaluate import evaluate, opened
+from seqgen.data.evaluation import evaluate, opened
+from seqgen.inference.score import ensemble
 from seqgen.model import Context, arranged
 from seqgen.models import FVSBN, NADE
 from seqgen.outputs import Gaussians
 from seqgen.pipeline import Pipeline
-from seqgen.run import RunFolder
-from seqgen.score import ensemble
+from seqgen.training import fit
+from seqgen.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)

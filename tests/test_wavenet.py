@@ -8,7 +8,7 @@ import torch
 from examples import wavenet
 from torch import Tensor
 
-from seqgen.generate import draw_noise, sample
+from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Context, Model
 from seqgen.models import WaveNet
 from seqgen.models.wavenet import AHEAD, RECENT

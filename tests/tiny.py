@@ -12,9 +12,9 @@ import safetensors.torch
 import torch
 from torch.utils import _pytree as pytree
 
-from seqgen import fit
-from seqgen.run import LAST, SafeCheckpointIO
-from seqgen.training import Training
+from seqgen.training import fit
+from seqgen.training.module import Training
+from seqgen.training.run_folder import LAST, SafeCheckpointIO
 
 TRAINER = Path(__file__).parent.parent / "recipes" / "trainer.yaml"
 

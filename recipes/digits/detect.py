@@ -18,11 +18,11 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 import seqgen
-from seqgen.cli import plainly
+from seqgen.cli.main import plainly
 from seqgen.codecs import Pixels
+from seqgen.data.evaluation import opened
 from seqgen.data.images import Images
 from seqgen.data.pictures import Pictures, pictures
-from seqgen.evaluate import opened
 from seqgen.pipeline import Pipeline
 from seqgen_recipes import detection
 from seqgen_recipes.digits.prepare import FashionMNIST

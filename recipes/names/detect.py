@@ -12,9 +12,9 @@ from pathlib import Path
 from random import Random
 
 import seqgen
-from seqgen.cli import plainly
+from seqgen.cli.main import plainly
+from seqgen.data.evaluation import opened
 from seqgen.data.lines import Lines
-from seqgen.evaluate import opened
 from seqgen_recipes import detection
 from seqgen_recipes.shakespeare.prepare import Plays
 

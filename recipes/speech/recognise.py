@@ -16,12 +16,12 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 import seqgen
-from seqgen import audio
-from seqgen.audio import Clip
-from seqgen.checkpoint import CheckpointError
-from seqgen.cli import plainly
+from seqgen.checkpoints.folder import CheckpointError
+from seqgen.cli.main import plainly
 from seqgen.data.audio import Audio
-from seqgen.mel import LogMel
+from seqgen.media import audio
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel
 from seqgen.pipeline import Pipeline
 
 LABEL = "digit"
@@ -39,7 +39,7 @@ def opened(run: str | Path, pipeline: Pipeline, path: str | None = None) -> Audi
 
     Raises CheckpointError where there is no config.yaml, where it names no sound files, and where the data changed.
     """
-    from seqgen.fit import data_module  # and with it Lightning, which takes seconds
+    from seqgen.training.fit import data_module  # and with it Lightning, which takes seconds
 
     config = Path(run) / "config.yaml"
     if not config.is_file():

@@ -18,11 +18,12 @@ import numpy as np
 import torch
 
 import seqgen
-from seqgen import audio, generate
-from seqgen.audio import Clip
-from seqgen.cli import plainly
+from seqgen.cli.main import plainly
 from seqgen.data.audio import Audio
-from seqgen.mel import LogMel
+from seqgen.inference import generate
+from seqgen.media import audio
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel
 from seqgen.output import Sampling
 from seqgen.pipeline import Pipeline
 from seqgen_recipes.speech.recognise import opened, samples

@@ -14,10 +14,10 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from seqgen.cli import plainly
+from seqgen.cli.main import plainly
+from seqgen.data.evaluation import evaluate
 from seqgen.data.table import Table
-from seqgen.evaluate import evaluate
-from seqgen.fit import main as fit
+from seqgen.training.fit import main as fit
 
 HEADER = ("fold", "rows", "Gaussian", "one order", "orders")
 

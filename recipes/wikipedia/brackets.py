@@ -10,7 +10,7 @@ from itertools import islice
 from pathlib import Path
 
 import seqgen
-from seqgen.cli import plainly
+from seqgen.cli.main import plainly
 from seqgen.data.corpus import read
 from seqgen_recipes.wikipedia.prepare import WikiMarkup
 

@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.turns import Contender, drawing, repeating, steps, take_turns
-from seqgen import generate
+from seqgen.inference import generate
 from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
 
@@ -92,7 +92,7 @@ def training_of(
 
 
 def own_loss(model: WaveNet, x: Tensor) -> Tensor:
-    """Nats (B, T), as seqgen.training computes them."""
+    """Nats (B, T), as seqgen.training.module computes them."""
     return -model.output(model(x).float()).log_prob(x)
 
 

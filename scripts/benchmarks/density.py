@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.turns import Contender, steps, take_turns, timed
-from seqgen import generate
+from seqgen.inference import generate
 from seqgen.model import Model
 from seqgen.models import FVSBN, MADE, NADE
 from seqgen.outputs import Bernoulli

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from benchmarks.turns import Contender, take_turns, timed
-from seqgen import generate
+from seqgen.inference import generate
 from seqgen.models import PixelCNN, PixelRNN
 from seqgen.models.raster import Raster
 from seqgen.outputs import Bernoulli

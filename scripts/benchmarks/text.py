@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from benchmarks.turns import Contender, drawing, repeating, steps, take_turns
-from seqgen import generate
+from seqgen.inference import generate
 from seqgen.model import Carry, Model
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
@@ -125,7 +125,7 @@ def fitting(path: Path, seconds: float) -> Contender:
     from lightning.pytorch import Callback, Trainer
 
     from seqgen.data.text import Text
-    from seqgen.training import Training
+    from seqgen.training.module import Training
 
     logging.getLogger("lightning.pytorch").setLevel(logging.ERROR)
     warnings.filterwarnings("ignore", module=r"lightning\..*")

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from seqgen import generate
+from seqgen.inference import generate
 
 LEARNING = {"lr": 2e-3, "betas": (0.9, 0.99), "weight_decay": 0.0, "fused": True}
 

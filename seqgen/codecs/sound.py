@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen import audio
-from seqgen.audio import Clip
 from seqgen.codec import Codec
+from seqgen.media import audio
+from seqgen.media.audio import Clip
 
 CHANNELS = 64
 """The most that an array may have; more are taken for samples in the wrong order."""

@@ -4,8 +4,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen import audio
 from seqgen.codecs.sound import Sound, check_levels, levels
+from seqgen.media import audio
 
 
 class Waveform(Sound):

@@ -12,7 +12,6 @@ from typing import Any, Literal
 
 import numpy as np
 
-from seqgen.audio import Clip
 from seqgen.codec import Codec
 from seqgen.codecs import MuLaw
 from seqgen.codecs.sound import Sound
@@ -23,7 +22,8 @@ from seqgen.data.layout import cut, divide
 from seqgen.data.loader import Loader, rng
 from seqgen.data.module import DataModule
 from seqgen.data.windows import Windows
-from seqgen.mel import LogMel
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel
 from seqgen.model import Batch
 
 SHARE = 12

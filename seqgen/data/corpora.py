@@ -13,10 +13,10 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import ModuleType
 
-from seqgen import audio
 from seqgen.data import corpus
 from seqgen.data.corpus import CLIPS, Corpus, DataError, write_clips
 from seqgen.data.fetch import cache, extract, http, made_folder
+from seqgen.media import audio
 
 LIMIT = 256 << 30  # bytes that an archive may unpack to; the largest part of LibriTTS has some 60 GB
 

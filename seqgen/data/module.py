@@ -10,8 +10,8 @@ from lightning.pytorch import LightningDataModule
 from seqgen.codec import Codec
 from seqgen.data.corpus import Corpus, DataError, locate, sha256
 from seqgen.data.loader import Loader
-from seqgen.detect import MOST, Calibration, calibrate
-from seqgen.mel import LogMel
+from seqgen.inference.detect import MOST, Calibration, calibrate
+from seqgen.media.mel import LogMel
 from seqgen.model import Model
 
 

@@ -13,9 +13,9 @@ from seqgen.codecs import Chars
 from seqgen.data.corpus import Corpus, DataError, read
 from seqgen.data.loader import Loader, counts, store, tensor
 from seqgen.data.module import DataModule
-from seqgen.detect import MOST, Calibration, calibrate
+from seqgen.inference.detect import MOST, Calibration, calibrate
+from seqgen.inference.score import NUMBERS
 from seqgen.model import Batch, Model
-from seqgen.score import NUMBERS
 
 SHORTEST = 8
 """Symbols of the shortest stretches that a text is ranked among."""

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from seqgen.codec import Codec
-from seqgen.mel import LogMel, stack
+from seqgen.media.mel import LogMel, stack
 from seqgen.model import Batch, Context
 
 WINDOW = 8192

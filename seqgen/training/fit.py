@@ -28,8 +28,8 @@ import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.data.module import DataModule
 from seqgen.pipeline import load
-from seqgen.run import LAST, Events, Progress, RunFolder, SafeCheckpointIO, Stopped
-from seqgen.training import Training
+from seqgen.training.module import Training
+from seqgen.training.run_folder import LAST, Events, Progress, RunFolder, SafeCheckpointIO, Stopped
 
 
 class Fit(LightningCLI):

@@ -1,14 +1,13 @@
 """The command line: seqgen fit | sample | score | evaluate | calibrate | app | info."""
 
 import argparse
-import contextlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seqgen.commands import report, sample, score
+from seqgen.cli import report, sample, score
 
 # torch and what is built on it are imported by the commands that need them: --help answers at once.
 
@@ -21,7 +20,7 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["fit"]:
-        from seqgen.fit import main as fit
+        from seqgen.training.fit import main as fit
 
         return fit(arguments[1:])
     options = _parser().parse_args(arguments)
@@ -172,8 +171,3 @@ def _app(options: argparse.Namespace) -> None:
     from seqgen_app import serve
 
     serve.run(options.runs, options.host, options.port, options.auth, options.insecure, options.device)
-
-
-if __name__ == "__main__":
-    with contextlib.suppress(BrokenPipeError):
-        sys.exit(main())

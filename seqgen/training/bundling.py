@@ -10,15 +10,15 @@ from typing import Any, NamedTuple
 import torch
 import yaml
 
-from seqgen import checkpoint
-from seqgen.card import card
+from seqgen.checkpoints import folder as checkpoint
+from seqgen.checkpoints.card import card
 from seqgen.codecs import Pixels
 from seqgen.codecs.sound import Sound
-from seqgen.evaluate import held_out, opened
-from seqgen.grid import dots
+from seqgen.data.evaluation import held_out, opened
+from seqgen.data.seen import HASHES, seen
+from seqgen.inference.score import Total
+from seqgen.media.grid import dots
 from seqgen.pipeline import Pipeline, load
-from seqgen.score import Total
-from seqgen.seen import HASHES, seen
 
 COST = 0.005
 """Bits a symbol that 16 bits may cost on held-out data."""
@@ -117,7 +117,7 @@ def training_command(run: Path, recipe: str) -> str:
 
     Raises CheckpointError where there is no config.yaml, and ValueError where no flags lead from one to the other.
     """
-    from seqgen.fit import resolved
+    from seqgen.training.fit import resolved
 
     path = run / "config.yaml"
     if not path.is_file():

@@ -7,10 +7,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.audio import Clip
 from seqgen.codec import Codec
 from seqgen.codecs.sound import Sound
-from seqgen.mel import LogMel, stack
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel, stack
 from seqgen.model import Context, Model
 
 Label = str | Mapping[str, str] | None

@@ -12,10 +12,10 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import seqgen
-from seqgen.conditioned import check_fit
 from seqgen.config import describe
 from seqgen.data.module import DataModule
 from seqgen.data.vectors import Vectors
+from seqgen.inference.conditioning import check_fit
 from seqgen.model import Batch, Carry, Model, arranged
 from seqgen.output import Output
 from seqgen.outputs import Categorical

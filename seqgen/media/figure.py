@@ -5,8 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from seqgen.audio import Clip
-from seqgen.mel import LogMel
+from seqgen.media.audio import Clip
+from seqgen.media.mel import LogMel
 
 COLUMNS = 1200
 """Points of a curve; more samples than that are drawn as their range."""

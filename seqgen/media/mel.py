@@ -8,8 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.audio import torchaudio
 from seqgen.config import Configurable
+from seqgen.media.audio import torchaudio
 
 
 class LogMel(Configurable):

@@ -4,12 +4,12 @@ import argparse
 import json
 from typing import Any
 
-from seqgen.commands.asked import brief, loaded
+from seqgen.cli.common import brief, loaded
 
 
 def evaluate(options: argparse.Namespace) -> None:
     """Print nats and bits of held-out data, or of another file."""
-    from seqgen.evaluate import evaluate
+    from seqgen.data.evaluation import evaluate
 
     totals = evaluate(options.run, options.path, options.device, options.encoding, options.orders)
     if options.json:
@@ -22,7 +22,7 @@ def evaluate(options: argparse.Namespace) -> None:
 
 def calibrate(options: argparse.Namespace) -> None:
     """Keep the scores of held-out items with a run's model, and print where they lie."""
-    from seqgen.evaluate import calibrate
+    from seqgen.data.evaluation import calibrate
 
     calibration = calibrate(options.run, options.device)
     scores = calibration.scores[-1]

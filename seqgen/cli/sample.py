@@ -5,10 +5,10 @@ import json
 import random
 from typing import TYPE_CHECKING, Any
 
-from seqgen.commands.asked import labels, loaded, printable
+from seqgen.cli.common import labels, loaded, printable
 
 if TYPE_CHECKING:
-    from seqgen.conditioned import Label
+    from seqgen.inference.conditioning import Label
     from seqgen.pipeline import Pipeline
 
 
@@ -46,14 +46,14 @@ def sample(options: argparse.Namespace) -> None:
     if options.out is None:
         print(printable(document))
     else:
-        from seqgen.checkpoint import write_atomically
+        from seqgen.checkpoints.folder import write_atomically
 
         write_atomically(options.out, (document + "\n").encode("utf-8", "surrogatepass"))
 
 
 def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "Label", choices: dict[str, Any]) -> None:
     """Rows as lines of comma-separated text, pictures side by side in one PNG file."""
-    from seqgen.checkpoint import write_atomically
+    from seqgen.checkpoints.folder import write_atomically
     from seqgen.codecs import Table
 
     codec = pipeline.codec
@@ -61,7 +61,7 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
         raise ValueError("expected --out pictures.png, and no --json, for a model of pictures")
     items = pipeline.sample(options.n, label=label, **choices)
     if not isinstance(codec, Table):
-        from seqgen.grid import grid, png
+        from seqgen.media.grid import grid, png
         from seqgen.output import Sampling
         from seqgen.sheet import expected, sheet
 

@@ -6,8 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
 
-from seqgen.checkpoint import CheckpointError, find
-from seqgen.evaluate import description, opened
+from seqgen.checkpoints.folder import CheckpointError, find
+from seqgen.data.evaluation import description, opened
 from seqgen.pipeline import Pipeline
 
 HASHES = "training.hashes"

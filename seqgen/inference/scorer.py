@@ -7,11 +7,11 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
-from seqgen import detect
-from seqgen.conditioned import Conditioned, Label
-from seqgen.detect import Calibration, Side
+from seqgen.inference import detect
+from seqgen.inference.conditioning import Conditioned, Label
+from seqgen.inference.detect import Calibration, Side
+from seqgen.inference.score import NUMBERS, Columns, Scores, Total, ensemble, follow
 from seqgen.model import arranged
-from seqgen.score import NUMBERS, Columns, Scores, Total, ensemble, follow
 
 BATCH = 64
 """Sequences that are scored at once."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seqgen.checkpoint import MANIFEST, WEIGHTS
+from seqgen.checkpoints.folder import MANIFEST, WEIGHTS
 from seqgen.config import describe
 from seqgen.pipeline import Pipeline
 

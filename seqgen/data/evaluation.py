@@ -9,14 +9,14 @@ import torch
 import yaml
 
 from seqgen import sounds
-from seqgen.checkpoint import CheckpointError, find
+from seqgen.checkpoints.folder import CheckpointError, find
 from seqgen.codecs.sound import Sound
-from seqgen.conditioned import Label
 from seqgen.data.corpus import lines, locate, read
-from seqgen.detect import Calibration
+from seqgen.inference.conditioning import Label
+from seqgen.inference.detect import Calibration
+from seqgen.inference.score import Scores, Total, ensemble
 from seqgen.model import Batch, Carry, arranged
 from seqgen.pipeline import Pipeline, load
-from seqgen.score import Scores, Total, ensemble
 
 if TYPE_CHECKING:
     from seqgen.data.module import DataModule
@@ -75,7 +75,7 @@ def calibrate(run: str | Path, device: str = "cpu") -> Calibration:
 
 def opened(pipeline: Pipeline, run: str | Path, path: str | None = None, encoding: str | None = None) -> "DataModule":
     """The data of a run, as it was split in training; or another file, read alike. Raises what `evaluate` raises."""
-    from seqgen.fit import data_module  # and with it Lightning, which takes seconds
+    from seqgen.training.fit import data_module  # and with it Lightning, which takes seconds
 
     told = description(Path(run))
     if encoding is not None:

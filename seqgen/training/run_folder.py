@@ -22,14 +22,15 @@ from lightning.pytorch.plugins.io import CheckpointIO
 from lightning.pytorch.trainer.states import TrainerFn
 from torch import Tensor
 
-from seqgen import audio, figure, sounds
-from seqgen.checkpoint import CheckpointError, read, write_atomically
+from seqgen import sounds
+from seqgen.checkpoints.folder import CheckpointError, read, write_atomically
 from seqgen.codecs import Pixels, Table
 from seqgen.codecs.sound import Sound
 from seqgen.data.module import DataModule
-from seqgen.grid import grid, png
+from seqgen.media import audio, figure
+from seqgen.media.grid import grid, png
 from seqgen.pipeline import Pipeline
-from seqgen.training import Training
+from seqgen.training.module import Training
 
 LAST = Path("checkpoints") / "last.ckpt"
 COLUMNS = ("step", "epoch", "seconds", "learning_rate", "train_nats", "train_bits", "val_nats", "val_bits")
@@ -296,7 +297,8 @@ class SafeCheckpointIO(CheckpointIO):
         try:
             with safetensors.safe_open(path, "pt") as file:
                 header = (file.metadata() or {}).get("tree", "null")
-                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 (not a dict)
+                # Copies, since torch aligns its own memory: products of unaligned operands may round differently.
+                tensors = {name: file.get_tensor(name).clone() for name in file.keys()}  # noqa: SIM118 (not a dict)
             tree = _unpack(json.loads(header), tensors)
         except (OSError, safetensors.SafetensorError, ValueError, KeyError, TypeError, RecursionError) as error:
             raise CheckpointError(f"{path} is no training checkpoint: {error}") from None

@@ -9,11 +9,11 @@ import tempfile
 from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING
 
-from seqgen.commands.asked import brief, labels, loaded, printable
+from seqgen.cli.common import brief, labels, loaded, printable
 
 if TYPE_CHECKING:
+    from seqgen.inference.score import Rank, Scores, Total
     from seqgen.pipeline import Pipeline
-    from seqgen.score import Rank, Scores, Total
 
 
 def score(options: argparse.Namespace) -> None:
@@ -35,7 +35,7 @@ def score(options: argparse.Namespace) -> None:
         scores = pipeline.score(options.texts, prefix=options.prefix, label=labels(options.label), end=end)
         rows: Iterable[tuple[str | None, Scores]] = zip(options.texts, scores, strict=True)
     else:
-        from seqgen.evaluate import file_scores
+        from seqgen.data.evaluation import file_scores
 
         rows = file_scores(pipeline, options.file, options.encoding or "utf-8", labels(options.label), end)
     rank = _rank(pipeline, options)
@@ -44,7 +44,7 @@ def score(options: argparse.Namespace) -> None:
 
 def _rank(pipeline: "Pipeline", options: argparse.Namespace) -> "Rank":
     """What says how usual an item is among others, by name."""
-    from seqgen.detect import Side, likelihood_ratio
+    from seqgen.inference.detect import Side, likelihood_ratio
     from seqgen.pipeline import load
 
     side: Side | None = "both" if options.two_sided else "low" if options.p_value else None
@@ -91,7 +91,7 @@ def _document() -> Iterator[IO[str]]:
 
 
 def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool, rank: "Rank") -> None:
-    from seqgen.score import Total, shown
+    from seqgen.inference.score import Total, shown
 
     total, ended = Total(), False
     for text, score in rows:
@@ -103,7 +103,7 @@ def _score_lines(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool, 
 
 def _score_json(rows: Iterable[tuple[str | None, "Scores"]], per_symbol: bool, rank: "Rank") -> None:
     """One document, on disk until it is whole, so that a file of any size passes and one that fails prints nothing."""
-    from seqgen.score import Total
+    from seqgen.inference.score import Total
 
     total, ended, before = Total(), False, "\n"
     with _document() as document:

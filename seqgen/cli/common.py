@@ -5,8 +5,8 @@ import sys
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from seqgen.inference.score import Total
     from seqgen.pipeline import Pipeline
-    from seqgen.score import Total
 
 
 def loaded(options: argparse.Namespace) -> "Pipeline":

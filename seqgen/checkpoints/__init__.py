@@ -1,0 +1,1 @@
+"""Checkpoints: the folder on disk, its model card, and the bundled models."""

@@ -1,1 +1,0 @@
-"""What the commands do; torch, and what is built on it, is imported once one of them runs."""

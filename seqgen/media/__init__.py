@@ -1,0 +1,1 @@
+"""Sound and image files, mel spectra and figures."""
