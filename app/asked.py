@@ -11,6 +11,7 @@ from typing import Any
 import gradio as gr
 
 from seqgen.checkpoints.folder import CheckpointError
+from seqgen.config import SeqgenError
 from seqgen_app.limits import Refused
 
 UNKNOWN = "Something went wrong while this was made; the person who runs the app finds the reason in the terminal."
@@ -19,7 +20,7 @@ UNKNOWN = "Something went wrong while this was made; the person who runs the app
 def asked(function: Callable[..., Any]) -> Callable[..., Any]:
     """The function, a generator or not, with its errors as messages on the page and in the API, without a traceback.
 
-    What it refuses is told as it is. A ValueError of seqgen speaks of the request, too; a CheckpointError of files.
+    What it refuses is told as it is. A SeqgenError of seqgen speaks of the request, too; a CheckpointError of files.
     """
 
     @functools.wraps(function)
@@ -46,7 +47,7 @@ def _legible(message: str) -> str:
 
 
 def _told(error: Exception) -> gr.Error:
-    plain = isinstance(error, Refused) or (isinstance(error, ValueError) and not isinstance(error, CheckpointError))
+    plain = isinstance(error, Refused) or (isinstance(error, SeqgenError) and not isinstance(error, CheckpointError))
     if not plain:
         traceback.print_exception(error, file=sys.stderr)
     text = _legible(str(error)) if plain else UNKNOWN

@@ -5,8 +5,10 @@ import time
 from dataclasses import dataclass
 from typing import Any
 
+from seqgen.config import SeqgenError
 
-class Refused(ValueError):
+
+class Refused(SeqgenError):
     """A request that is not carried out; the message is for the visitor, in plain words and without paths."""
 
 

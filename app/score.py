@@ -50,7 +50,7 @@ class ScoredImage(NamedTuple):
 
 
 def score_text(entry: Entry, limits: Limits, text: Any, label: Any = None) -> ScoredText:
-    """Raises Refused, and ValueError for a character that the model does not know."""
+    """Raises Refused, and SeqgenError for a character that the model does not know."""
     text = limits.text("The text", text, limits.scored)
     if not text:
         raise Refused("There is nothing to score: paste a text.")

@@ -12,6 +12,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from seqgen.config import SeqgenError
+
 QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
@@ -24,7 +26,7 @@ LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def run(runs: Sequence[str], host: str, port: int, auth: str | None, insecure: bool, device: str) -> None:
-    """Serve until Ctrl-C. Raises ValueError for a host that is open to others without --auth, and CheckpointError."""
+    """Serve until Ctrl-C. Raises SeqgenError for a host that is open to others without --auth, and CheckpointError."""
     users = _users(auth)
     check_host(host, users, insecure)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -48,13 +50,13 @@ def served(
 
 
 def check_host(host: str, users: object, insecure: bool) -> None:
-    """Raises ValueError unless only this machine reaches the app, or it asks for a password, or that was waived."""
+    """Raises SeqgenError unless only this machine reaches the app, or it asks for a password, or that was waived."""
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
     if not (local or users or insecure):
-        raise ValueError(
+        raise SeqgenError(
             f"--host {host} lets others in: expected --auth NAME:PASSWORD with it, or --insecure to do without"
         )
 
@@ -64,7 +66,7 @@ def _users(auth: str | None) -> list[tuple[str, str]] | None:
         return None
     name, colon, password = auth.partition(":")
     if not (name and colon and password):
-        raise ValueError("--auth has no name or no password, expected NAME:PASSWORD")
+        raise SeqgenError("--auth has no name or no password, expected NAME:PASSWORD")
     return [(name, password)]
 
 

@@ -46,7 +46,7 @@ def wish(
     top_p: Any = 1.0,
     seed: Any = None,
 ) -> Wish:
-    """The wish, with a seed of its own where none is said. Raises Refused, and ValueError for a prompt's symbols."""
+    """The wish, with a seed of its own where none is said. Raises Refused, and SeqgenError for a prompt's symbols."""
     checked = Wish(
         limits.text("The beginning", prompt, limits.prompt),
         limits.whole("The length", length, 1, limits.length),

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from seqgen.codec import Codec as Codec
+    from seqgen.config import SeqgenError as SeqgenError
     from seqgen.inference.score import Scores as Scores
     from seqgen.model import Model as Model
     from seqgen.output import Output as Output
@@ -24,9 +25,10 @@ _HOME = {
     "Output": "seqgen.output",
     "Codec": "seqgen.codec",
     "Sampling": "seqgen.output",
+    "SeqgenError": "seqgen.config",
     "Scores": "seqgen.inference.score",
 }
-__all__ = ["Codec", "Model", "Output", "Pipeline", "Sampling", "Scores", "load"]
+__all__ = ["Codec", "Model", "Output", "Pipeline", "Sampling", "Scores", "SeqgenError", "load"]
 
 
 def __getattr__(name: str) -> object:

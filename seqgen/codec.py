@@ -7,10 +7,10 @@ from typing import Any, Self
 import torch
 from torch import Tensor
 
-from seqgen.config import Configurable
+from seqgen.config import Configurable, SeqgenError
 
 
-class UnknownSymbol(ValueError):
+class UnknownSymbol(SeqgenError):
     """Something that the codec has no symbol for; the message names it and its place."""
 
 

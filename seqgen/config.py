@@ -8,7 +8,15 @@ T = TypeVar("T")
 _REGISTRY: dict[str, type["Configurable"]] = {}
 
 
-class ConfigError(ValueError):
+class SeqgenError(ValueError):
+    """Something that the user can mend: the message says what was got and what was expected. Above all such errors."""
+
+
+class WrongType(SeqgenError, TypeError):
+    """A value of a type that cannot be used."""
+
+
+class ConfigError(SeqgenError):
     """A description that `build` refuses; the message says where in it and why."""
 
 

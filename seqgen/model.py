@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
-from seqgen.config import Configurable
+from seqgen.config import Configurable, SeqgenError
 from seqgen.output import Output
 
 State = Any
@@ -35,7 +35,7 @@ class Order(NamedTuple):
     def _first(self, count: int) -> Tensor:
         first = self.permutation[:count]
         if count > len(self.permutation) or not bool((first < count).all()):
-            raise ValueError(f"an item has {count} symbols, expected {len(self.permutation)}, one for each variable")
+            raise SeqgenError(f"an item has {count} symbols, expected {len(self.permutation)}, one for each variable")
         return first
 
     @property
@@ -134,7 +134,7 @@ class Model(nn.Module, Configurable, ABC):
     def order_led_by(self, places: Tensor) -> Order | None:
         """A factorisation in which these variables (S,) come first; None for models of sequences.
 
-        Raises ValueError where the model was made for none such: in another order its parameters mean nothing.
+        Raises SeqgenError where the model was made for none such: in another order its parameters mean nothing.
         """
         orders = [self.order_number(number) for number in range(1 if self.any_order else self.orders or 1)]
         for order in orders:
@@ -143,7 +143,7 @@ class Model(nn.Module, Configurable, ABC):
             led = order.led_by(places)
             if self.any_order or torch.equal(led.permutation, order.permutation):
                 return led
-        raise ValueError(
+        raise SeqgenError(
             f"in none of the {len(orders)} orders that the model was trained for do these {len(places)} variables come "
             "first; expected the first ones, or a model of any order: --model.model.orders 0"
         )

@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.distributions import Distribution
 from torch.nn import functional as F
 
-from seqgen.config import Configurable
+from seqgen.config import Configurable, SeqgenError, WrongType
 
 
 @dataclass(frozen=True)
@@ -18,7 +18,7 @@ class Sampling:
 
     `temperature` scales the distribution's sharpness (0 is the mode); `top_k` keeps the k likeliest symbols (0: all);
     `top_p` keeps the smallest set of likeliest symbols whose probability reaches p (nucleus sampling, Holtzman et al.
-    2019, arXiv:1904.09751); `exclude` names symbols that are never drawn. Raises ValueError or TypeError for values
+    2019, arXiv:1904.09751); `exclude` names symbols that are never drawn. Raises SeqgenError for values
     that make no sense.
     """
 
@@ -31,17 +31,17 @@ class Sampling:
         for name in ("temperature", "top_p"):
             value = getattr(self, name)
             if isinstance(value, bool) or not isinstance(value, int | float):
-                raise TypeError(f"{name} is {value!r}, expected a number")
+                raise WrongType(f"{name} is {value!r}, expected a number")
         if not (math.isfinite(self.temperature) and self.temperature >= 0):
-            raise ValueError(f"temperature is {self.temperature}, expected a finite number of 0 or more")
+            raise SeqgenError(f"temperature is {self.temperature}, expected a finite number of 0 or more")
         if isinstance(self.top_k, bool) or not isinstance(self.top_k, int):
-            raise TypeError(f"top_k is {self.top_k!r}, expected a whole number")
+            raise WrongType(f"top_k is {self.top_k!r}, expected a whole number")
         if self.top_k < 0:
-            raise ValueError(f"top_k is {self.top_k}, expected 0 (all symbols) or more")
+            raise SeqgenError(f"top_k is {self.top_k}, expected 0 (all symbols) or more")
         if any(isinstance(symbol, bool) or not isinstance(symbol, int) or symbol < 0 for symbol in self.exclude):
-            raise ValueError(f"exclude is {self.exclude!r}, expected symbols")
+            raise SeqgenError(f"exclude is {self.exclude!r}, expected symbols")
         if not 0 < self.top_p <= 1:
-            raise ValueError(f"top_p is {self.top_p}, expected more than 0 and at most 1")
+            raise SeqgenError(f"top_p is {self.top_p}, expected more than 0 and at most 1")
 
 
 PLAIN = Sampling()

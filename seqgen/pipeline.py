@@ -16,7 +16,7 @@ import seqgen.outputs  # noqa: F401
 from seqgen.checkpoints import folder as checkpoint
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.codec import Codec
-from seqgen.config import ConfigError, build, describe
+from seqgen.config import ConfigError, SeqgenError, build, describe
 from seqgen.inference import generate
 from seqgen.inference.conditioning import Label
 from seqgen.inference.detect import Calibration
@@ -52,7 +52,7 @@ class Pipeline(Scorer):
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
         """The pipeline in a run folder or a model folder, or the bundled one of that name.
 
-        Raises CheckpointError: which file, and what is wrong; ValueError for a device that is not here.
+        Raises CheckpointError: which file, and what is wrong; SeqgenError for a device that is not here.
         """
         device = _device(device)
         folder = checkpoint.find(path)
@@ -115,7 +115,7 @@ class Pipeline(Scorer):
         The default length is 500 symbols, one second, or, with a `condition` (a sound whose features the model is
         conditioned on), what that sound is longer than the prompt. The same seed gives the same items; None draws one.
         `watch` is called with the number of symbols that each item has got, and of those that it may get. Raises
-        ValueError or TypeError for bad arguments.
+        SeqgenError for bad arguments.
         """
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
         symbols, context, length = self._behind(n, prompt, length, label, condition)
@@ -145,7 +145,7 @@ class Pipeline(Scorer):
         draws the symbols in another order than an item's own, all pieces come once everything is drawn.
         """
         if n is not None and self.codec.length is None:
-            raise ValueError(f"n is {n}, expected None: items of their own length are streamed one by one")
+            raise SeqgenError(f"n is {n}, expected None: items of their own length are streamed one by one")
         count = 1 if n is None else n
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
         symbols, context, length = self._behind(count, prompt, length, label, condition)
@@ -176,9 +176,9 @@ class Pipeline(Scorer):
         length = self._length(length, len(symbols), sound)
         for name, value, least in (("n", n, 1), ("length", length, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
+                raise SeqgenError(f"{name} is {value!r}, expected a whole number of {least} or more")
         if sound is not None and len(symbols) + length > len(sound.samples):
-            raise ValueError(
+            raise SeqgenError(
                 f"{len(symbols)} symbols of a prompt and {length} to be drawn are more than the {len(sound.samples)} "
                 "of the sound to be conditioned on"
             )
@@ -192,7 +192,7 @@ class Pipeline(Scorer):
             return usual if length is None else length
         rest = self.codec.length - known
         if length not in (None, rest):
-            raise ValueError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
+            raise SeqgenError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
         return rest
 
     def known(self, prompt: Any) -> tuple[Tensor, Order | None]:
@@ -203,7 +203,7 @@ class Pipeline(Scorer):
         order = self.model.order_led_by(places)
         if order is None:
             if not torch.equal(places, torch.arange(len(places))):
-                raise ValueError("the model goes on behind the beginning of an item, and the prompt is another part")
+                raise SeqgenError("the model goes on behind the beginning of an item, and the prompt is another part")
             return symbols, None
         return symbols[torch.argsort(order.ranks.cpu()[places])], order
 
@@ -216,7 +216,7 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
 def _seed(seed: int | None) -> int:
     seed = random.SystemRandom().getrandbits(31) if seed is None else seed
     if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise ValueError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
+        raise SeqgenError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
     return seed
 
 
@@ -225,9 +225,9 @@ def _device(name: str | torch.device) -> torch.device:
         device = torch.device(name)
         torch.zeros(0, device=device)
     except (RuntimeError, AssertionError) as error:  # the latter from a torch without CUDA
-        raise ValueError(f"device {str(name)!r} cannot be used here: {str(error).partition(chr(10))[0]}") from None
+        raise SeqgenError(f"device {str(name)!r} cannot be used here: {str(error).partition(chr(10))[0]}") from None
     if device.type == "mps":
-        raise ValueError("device mps has no float64, in which seqgen scores and samples; use cpu")
+        raise SeqgenError("device mps has no float64, in which seqgen scores and samples; use cpu")
     return device
 
 

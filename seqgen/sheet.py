@@ -8,6 +8,7 @@ import torch
 
 from seqgen.codecs import Pixels
 from seqgen.codecs.pixels import GREY
+from seqgen.config import SeqgenError
 from seqgen.inference.conditioning import Label
 from seqgen.media.grid import GAP, grid
 from seqgen.model import arranged
@@ -27,10 +28,10 @@ def expected(
 
     For binary pixels that is the conditional probability `p(x_i = 1 | x_<i)`, white where it is 1. The order, and what
     temperature and truncation make of the probabilities, are those in which such items are drawn behind the prompt.
-    Raises ValueError for a model of anything but pictures.
+    Raises SeqgenError for a model of anything but pictures.
     """
     if not isinstance(codec := pipeline.codec, Pixels):
-        raise ValueError(f"the model is one of {type(codec).__name__}, expected one of pictures")
+        raise SeqgenError(f"the model is one of {type(codec).__name__}, expected one of pictures")
     model, (_, order) = pipeline.model, pipeline.known(prompt)
     found = []
     for item in items:  # one after the other: a pixel has up to 256 levels, of each of which the probability is taken

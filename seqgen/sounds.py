@@ -14,6 +14,7 @@ from tqdm import tqdm
 
 from seqgen.checkpoints.folder import write_atomically
 from seqgen.codecs.sound import Sound
+from seqgen.config import SeqgenError
 from seqgen.inference.conditioning import Label
 from seqgen.inference.score import Rank, Scores, Total, shown, unranked
 from seqgen.media import audio, figure
@@ -22,9 +23,9 @@ from seqgen.pipeline import Pipeline
 
 
 def codec(pipeline: Pipeline) -> Sound:
-    """The codec of a pipeline of sound. Raises ValueError for another one."""
+    """The codec of a pipeline of sound. Raises SeqgenError for another one."""
     if not isinstance(pipeline.codec, Sound):
-        raise ValueError(f"the model is one of {type(pipeline.codec).__name__}, expected one of sound")
+        raise SeqgenError(f"the model is one of {type(pipeline.codec).__name__}, expected one of sound")
     return pipeline.codec
 
 
@@ -53,10 +54,10 @@ def save(
 def _check_places(out: Path, png: Path | None) -> None:
     audio.check_suffix(out)
     if png is not None and png.suffix.lower() != ".png":
-        raise ValueError(f"{str(png)!r} cannot be written: its suffix is {png.suffix!r}, expected .png")
+        raise SeqgenError(f"{str(png)!r} cannot be written: its suffix is {png.suffix!r}, expected .png")
     for path in (out, *([png] if png else [])):
         if not path.parent.is_dir():
-            raise ValueError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}")
+            raise SeqgenError(f"{str(path)!r} cannot be written: there is no folder {str(path.parent)!r}")
 
 
 def pour(pipeline: Pipeline, condition: Any, label: Label, choices: dict[str, Any]) -> None:

@@ -298,9 +298,9 @@ finders, hooks = list(sys.meta_path), list(sys.path_hooks)
 import seqgen
 assert not {{"soundfile", "soxr", "torchaudio"}} & set(sys.modules), "imported too early"
 import seqgen.media.audio
-found = seqgen.audio.torchaudio()
+found = seqgen.media.audio.torchaudio()
 import torchaudio
-assert found is torchaudio is seqgen.audio.torchaudio()
+assert found is torchaudio is seqgen.media.audio.torchaudio()
 assert (finders, hooks) == (list(sys.meta_path), list(sys.path_hooks))
 assert sys.modules["torchaudio._extension.utils"]._load_lib.__module__ == "torchaudio._extension.utils"
 import torch

@@ -20,6 +20,7 @@ from tiny import PROSE, TRAINER, WORDS, settings, train
 import seqgen
 from seqgen.cli.main import main, plainly
 from seqgen.codecs import Chars
+from seqgen.config import SeqgenError
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
@@ -418,10 +419,18 @@ def test_programs_of_recipes_say_what_is_wrong_in_one_line(capsys: pytest.Captur
     assert plainly(lambda: None) == 0
 
     def fails() -> None:
-        raise ValueError("what was got\nand expected")
+        raise SeqgenError("what was got\nand expected")
 
     assert plainly(fails) == 1
     assert capsys.readouterr().err == "seqgen: what was got and expected\n"
+
+
+def test_a_programming_error_keeps_its_traceback() -> None:
+    def fails() -> None:
+        raise ValueError("a mistake of ours")
+
+    with pytest.raises(ValueError, match="a mistake of ours"):
+        plainly(fails)
 
 
 def test_what_a_constructor_refuses_is_said_without_its_wrapping(

@@ -241,7 +241,7 @@ def test_no_labels_said_to_a_model_without_labels(model: Any) -> None:
 def test_the_public_names() -> None:
     namespace: dict[str, Any] = {}
     exec("from seqgen import *", namespace)
-    names = {"Codec", "Model", "Output", "Pipeline", "Sampling", "Scores", "load"}
+    names = {"Codec", "Model", "Output", "Pipeline", "Sampling", "Scores", "SeqgenError", "load"}
     assert names == set(namespace) - {"__builtins__"} == set(seqgen.__all__)
     assert names <= set(dir(seqgen))
     assert namespace["Pipeline"] is Pipeline

@@ -20,6 +20,7 @@ from torch.nn import functional as F
 import seqgen
 from seqgen.cli.main import plainly
 from seqgen.codecs import Pixels
+from seqgen.config import SeqgenError
 from seqgen.data.evaluation import opened
 from seqgen.data.images import Images
 from seqgen.data.pictures import Pictures, pictures
@@ -115,7 +116,7 @@ class Detector:
 
     def __init__(self, pipeline: Pipeline, background: Pipeline | None = None) -> None:
         if not isinstance(pipeline.codec, Pixels) or pipeline.codec.channels != 1 or pipeline.codec.levels < 3:
-            raise ValueError("expected a model of grey pictures with three levels or more")
+            raise SeqgenError("expected a model of grey pictures with three levels or more")
         self.pipeline, self.background, self.pixels = pipeline, background, pipeline.codec
 
     def tensor(self, values: np.ndarray) -> Tensor:
@@ -175,9 +176,9 @@ def report(detector: Detector, classifier: Classifier, x: Tensor, classes: Tenso
 
 
 def numbers(classes: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Numbers (N,) of classes. Raises ValueError for a picture without a class that has a name."""
+    """Numbers (N,) of classes. Raises SeqgenError for a picture without a class that has a name."""
     if wrong := sorted(set(classes) - set(names)) or (not classes and [""]):
-        raise ValueError(f"a digit is {wrong[0]!r}, expected a label, {', '.join(names) or 'of some kind'}")
+        raise SeqgenError(f"a digit is {wrong[0]!r}, expected a label, {', '.join(names) or 'of some kind'}")
     return torch.tensor([names.index(name) for name in classes])
 
 
@@ -209,7 +210,7 @@ def main() -> None:
     detector = Detector(pipeline, None if options.background is None else seqgen.load(options.background))
     data = opened(pipeline, options.run)
     if not isinstance(data, Images):
-        raise ValueError(f"the data of {options.run} is {type(data).__name__}, expected Images")
+        raise SeqgenError(f"the data of {options.run} is {type(data).__name__}, expected Images")
     shape = [detector.pixels.height, detector.pixels.width, 1]
     known = part(data, "train")
     names = sorted(set(known.classes) - {""})

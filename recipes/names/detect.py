@@ -13,6 +13,7 @@ from random import Random
 
 import seqgen
 from seqgen.cli.main import plainly
+from seqgen.config import SeqgenError
 from seqgen.data.evaluation import opened
 from seqgen.data.lines import Lines
 from seqgen_recipes import detection
@@ -69,7 +70,7 @@ def main() -> None:
     background = None if options.background is None else seqgen.load(options.background)
     data = opened(pipeline, options.run)
     if not isinstance(data, Lines):
-        raise ValueError(f"the data of {options.run} is {type(data).__name__}, expected Lines")
+        raise SeqgenError(f"the data of {options.run} is {type(data).__name__}, expected Lines")
     random = Random(options.seed)
     held_out = names(data, "test")
     known = {name for part in data.parts for name in names(data, part)}

@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 import seqgen
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.cli.main import plainly
+from seqgen.config import SeqgenError
 from seqgen.data.audio import Audio
 from seqgen.media import audio
 from seqgen.media.audio import Clip
@@ -66,11 +67,11 @@ def samples(data: Audio, clip: int) -> np.ndarray:
 
 
 def labelled(data: Audio, part: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """The clips of a part that say which digit they are, and its class (N,). Raises ValueError where there are none."""
+    """The clips of a part that say which digit they are, and its class (N,). Raises SeqgenError for none."""
     column = data.label_columns.index(LABEL)
     digits = {int(clip): data.entries[clip].labels[column] for clip in data.parts[part]}
     if not any(digits.values()):
-        raise ValueError(f"the data has no {part} clips that say their {LABEL!r}, expected some")
+        raise SeqgenError(f"the data has no {part} clips that say their {LABEL!r}, expected some")
     classes = [data.labels[LABEL].index(digit) for digit in digits.values() if digit]
     return [samples(data, clip) for clip, digit in digits.items() if digit], np.array(classes)
 
@@ -166,13 +167,13 @@ def varied(clip: np.ndarray, rate: int, chance: np.random.Generator) -> np.ndarr
 def requests(labels: dict[str, list[str]], count: int) -> list[dict[str, str]]:
     """`count` labels: each digit equally often, and with each of them the classes of the other labels in turn.
 
-    Raises ValueError for a model without the label, and for a count that is not a multiple of its classes.
+    Raises SeqgenError for a model without the label, and for a count that is not a multiple of its classes.
     """
     digits = labels.get(LABEL, [])
     if not digits:
-        raise ValueError(f"the model's labels are {', '.join(labels) or 'none'}, expected {LABEL!r} among them")
+        raise SeqgenError(f"the model's labels are {', '.join(labels) or 'none'}, expected {LABEL!r} among them")
     if count < 1 or count % len(digits):
-        raise ValueError(f"got {count} clips, expected a multiple of {len(digits)}, the classes of {LABEL!r}")
+        raise SeqgenError(f"got {count} clips, expected a multiple of {len(digits)}, the classes of {LABEL!r}")
     rounds = [number // len(digits) for number in range(count)]
     others = {name: classes for name, classes in labels.items() if name != LABEL}
     return [

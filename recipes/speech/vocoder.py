@@ -19,6 +19,7 @@ import torch
 
 import seqgen
 from seqgen.cli.main import plainly
+from seqgen.config import SeqgenError
 from seqgen.data.audio import Audio
 from seqgen.inference import generate
 from seqgen.media import audio
@@ -137,12 +138,12 @@ def resynthesized(
 def held_out(data: Audio, count: int, seconds: float) -> tuple[list[Clip], list[dict[str, str]]]:
     """The first clips of the test part, then of the validation part, at most `seconds` of each, and their labels.
 
-    Raises ValueError when there are fewer than `count`.
+    Raises SeqgenError when there are fewer than `count`.
     """
     clips = [*data.parts["test"], *data.parts["val"]]
     length = round(seconds * data.rate)
     if not 0 < count <= len(clips) or length < 1:
-        raise ValueError(
+        raise SeqgenError(
             f"got {count} clips of {seconds:g} s, expected 1 to {len(clips)} held-out clips, and some time"
         )
     sounds = [Clip(samples(data, clip)[:length], data.rate) for clip in clips[:count]]
@@ -168,7 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     if (frames := pipeline.features) is None:
-        raise ValueError(f"{options.run} is not conditioned on mel spectra, expected a vocoder")
+        raise SeqgenError(f"{options.run} is not conditioned on mel spectra, expected a vocoder")
     originals, labels = held_out(opened(options.run, pipeline, options.path), options.clips, options.seconds)
     began = time.monotonic()
     made = {"model": resynthesized(pipeline, originals, labels, options.temperature, options.seed)}

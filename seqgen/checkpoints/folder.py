@@ -13,6 +13,8 @@ import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
+from seqgen.config import SeqgenError
+
 FORMAT = 1
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 CALIBRATION = "calibration.safetensors"
@@ -21,7 +23,7 @@ BUNDLED = Path(__file__).parent / "bundled"
 """The models that come with the package, a checkpoint folder each."""
 
 
-class CheckpointError(ValueError):
+class CheckpointError(SeqgenError):
     """A checkpoint that cannot be used; the message says which file and why."""
 
 
@@ -163,7 +165,7 @@ def _verified(path: Path, expected: Any) -> bytes:
 
 
 def _refuse(constant: str) -> None:
-    raise ValueError(f"{constant} is no JSON number")
+    raise SeqgenError(f"{constant} is no JSON number")
 
 
 def _parse(path: Path, content: bytes) -> dict[str, Any]:

@@ -4,6 +4,8 @@ import argparse
 import sys
 from typing import TYPE_CHECKING
 
+from seqgen.config import SeqgenError
+
 if TYPE_CHECKING:
     from seqgen.inference.score import Total
     from seqgen.pipeline import Pipeline
@@ -21,7 +23,7 @@ def labels(said: list[str]) -> dict[str, str] | str | None:
     if len(said) == 1 and "=" not in said[0]:
         return said[0]
     if bare := [label for label in said if "=" not in label]:
-        raise ValueError(f"--label is {bare[0]!r}; among several labels expected name=class")
+        raise SeqgenError(f"--label is {bare[0]!r}; among several labels expected name=class")
     return dict(label.split("=", 1) for label in said) or None
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from seqgen.cli import report, sample, score
+from seqgen.config import SeqgenError
 
 # torch and what is built on it are imported by the commands that need them: --help answers at once.
 
@@ -40,7 +41,7 @@ def plainly(program: Callable[[], int | None]) -> int:
     except BrokenPipeError:  # the reader, such as head, has what it wanted
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
-    except (ValueError, TypeError, OSError, RuntimeError) as error:
+    except (SeqgenError, OSError) as error:
         if os.environ.get("SEQGEN_DEBUG"):
             raise
         print(f"seqgen: {' '.join(str(error).split())}", file=sys.stderr)

@@ -6,6 +6,7 @@ import random
 from typing import TYPE_CHECKING, Any
 
 from seqgen.cli.common import labels, loaded, printable
+from seqgen.config import SeqgenError
 
 if TYPE_CHECKING:
     from seqgen.inference.conditioning import Label
@@ -21,15 +22,15 @@ def sample(options: argparse.Namespace) -> None:
     choices = {name: getattr(options, name) for name in names}
     label = labels(options.label)
     if options.probabilities and pipeline.codec.unit != "image":
-        raise ValueError(f"--probabilities is for models of pictures; this is one of {type(pipeline.codec).__name__}")
+        raise SeqgenError(f"--probabilities is for models of pictures; this is one of {type(pipeline.codec).__name__}")
     if pipeline.codec.unit == "second":
         _sample_sounds(pipeline, options, label, choices)
         return
     if options.out is not None and not options.out.parent.is_dir():
-        raise ValueError(f"{str(options.out)!r} cannot be written: there is no folder {str(options.out.parent)!r}")
+        raise SeqgenError(f"{str(options.out)!r} cannot be written: there is no folder {str(options.out.parent)!r}")
     sound = {name: getattr(options, name) for name in ("seconds", "context", "png", "stream")}
     if wrong := [f"--{name}" for name, value in sound.items() if value is not None and value is not False]:
-        raise ValueError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
+        raise SeqgenError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
     if pipeline.codec.length is not None:
         _sample_vectors(pipeline, options, label, choices)
         return
@@ -58,7 +59,7 @@ def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "L
 
     codec = pipeline.codec
     if not isinstance(codec, Table) and (options.out is None or options.out.suffix.lower() != ".png" or options.json):
-        raise ValueError("expected --out pictures.png, and no --json, for a model of pictures")
+        raise SeqgenError("expected --out pictures.png, and no --json, for a model of pictures")
     items = pipeline.sample(options.n, label=label, **choices)
     if not isinstance(codec, Table):
         from seqgen.media.grid import grid, png
@@ -86,17 +87,17 @@ def _sample_sounds(pipeline: "Pipeline", options: argparse.Namespace, label: "La
 
     if options.seconds is not None:
         if options.length is not None:
-            raise ValueError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
+            raise SeqgenError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
         if not 0 <= options.seconds < 1e6:
-            raise ValueError(f"--seconds is {options.seconds}, expected a number from 0 to below 1,000,000")
+            raise SeqgenError(f"--seconds is {options.seconds}, expected a number from 0 to below 1,000,000")
         choices["length"] = round(options.seconds * sounds.codec(pipeline).rate)
     if options.stream:
         if options.n != 1 or options.out is not None or options.json or options.png is not None:
-            raise ValueError("--stream writes one clip to standard output, without -n, --out, --png and --json")
+            raise SeqgenError("--stream writes one clip to standard output, without -n, --out, --png and --json")
         sounds.pour(pipeline, options.context, label, choices)
         return
     if options.out is None:
-        raise ValueError("expected --out clip.wav, or --stream for raw PCM on standard output")
+        raise SeqgenError("expected --out clip.wav, or --stream for raw PCM on standard output")
     files = sounds.save(pipeline, options.n, options.out, options.png, options.context, label, choices)
     if options.json:
         asked = {**choices, "label": label, "context": options.context}

@@ -10,6 +10,7 @@ from collections.abc import Iterable, Iterator
 from typing import IO, TYPE_CHECKING
 
 from seqgen.cli.common import brief, labels, loaded, printable
+from seqgen.config import SeqgenError
 
 if TYPE_CHECKING:
     from seqgen.inference.score import Rank, Scores, Total
@@ -19,11 +20,11 @@ if TYPE_CHECKING:
 def score(options: argparse.Namespace) -> None:
     """Print the scores of texts, of rows, of pictures, of clips or of a file."""
     if bool(options.texts) == bool(options.file):
-        raise ValueError("expected texts to score, or --file FILE, and not both")
+        raise SeqgenError("expected texts to score, or --file FILE, and not both")
     if options.prefix and options.file:
-        raise ValueError("--prefix goes with texts, not with --file")
+        raise SeqgenError("--prefix goes with texts, not with --file")
     if (options.p_value or options.two_sided or options.background) and (options.prefix or options.no_end):
-        raise ValueError(
+        raise SeqgenError(
             "--p-value, --two-sided and --background score items as a whole, without --prefix and --no-end"
         )
     pipeline = loaded(options)
@@ -53,7 +54,7 @@ def _rank(pipeline: "Pipeline", options: argparse.Namespace) -> "Rank":
     if background is not None:
         pipeline.check_background(background)
     if side is not None and options.file is not None and pipeline.codec.end is None and pipeline.codec.length is None:
-        raise ValueError("a file that is one long text has no p-value; expected items")
+        raise SeqgenError("a file that is one long text has no p-value; expected items")
 
     def rank(item: str, total: "Total") -> dict[str, float]:
         found = {}
@@ -70,7 +71,7 @@ def _score_sounds(pipeline: "Pipeline", options: argparse.Namespace, end: bool) 
     from seqgen import sounds
 
     if options.encoding is not None:
-        raise ValueError(f"--encoding is for texts; the model is one of {type(pipeline.codec).__name__}")
+        raise SeqgenError(f"--encoding is for texts; the model is one of {type(pipeline.codec).__name__}")
     files = options.texts or [str(options.file)]
     rank = _rank(pipeline, options)
     scores = sounds.score(pipeline, files, options.prefix, labels(options.label), end)

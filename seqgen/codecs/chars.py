@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from seqgen.codec import Codec, UnknownSymbol
+from seqgen.config import SeqgenError, WrongType
 
 
 class Chars(Codec):
@@ -36,7 +37,7 @@ class Chars(Codec):
         if alphabet is None:
             return
         if any(not isinstance(character, str) or len(character) != 1 for character in alphabet):
-            raise ValueError(f"alphabet is {alphabet!r}, expected single characters")
+            raise SeqgenError(f"alphabet is {alphabet!r}, expected single characters")
         self.alphabet = sorted(set(alphabet))
         # A list in the description: in one JSON string, two lone surrogates side by side would fuse into one character.
         self.init_args["alphabet"] = self.alphabet
@@ -54,7 +55,7 @@ class Chars(Codec):
     def _encode(self, text: str, position: int) -> np.ndarray:
         check_text(text)
         if self.size is None:
-            raise ValueError("this Chars codec has no alphabet yet: fit it to a text first")
+            raise SeqgenError("this Chars codec has no alphabet yet: fit it to a text first")
         points = _points(text)
         if not len(self._points):
             symbols, known = np.zeros(len(points), np.int64), np.zeros(len(points), bool)
@@ -81,7 +82,7 @@ class Chars(Codec):
             return super().encode_all(items)
 
     def decode(self, symbols: Tensor) -> str:
-        """The text, up to the first end symbol. Raises ValueError for a number that is no symbol."""
+        """The text, up to the first end symbol. Raises SeqgenError for a number that is no symbol."""
         return "".join(self.stream(symbols.tolist()))
 
     def stream(self, symbols: Iterable[int]) -> Iterator[str]:
@@ -108,7 +109,7 @@ class Chars(Codec):
 
     def _name(self, symbol: int, unknown: str) -> str:
         if self.size is None or not 0 <= symbol < self.size or symbol == self.end:
-            raise ValueError(f"symbol {symbol} stands for no character; there are {self.size} symbols")
+            raise SeqgenError(f"symbol {symbol} stands for no character; there are {self.size} symbols")
         return unknown if symbol == self.unknown else self.alphabet[symbol]
 
     def fit(self, items: Iterable[str]) -> Self:
@@ -124,7 +125,7 @@ class Chars(Codec):
 def check_text(item: object) -> None:
     """Raises TypeError for what is no text."""
     if not isinstance(item, str):
-        raise TypeError(f"got {item!r:.60} of type {type(item).__name__}, expected text (str)")
+        raise WrongType(f"got {item!r:.60} of type {type(item).__name__}, expected text (str)")
 
 
 def _points(text: str) -> np.ndarray:

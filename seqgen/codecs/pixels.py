@@ -13,6 +13,7 @@ from torch import Tensor
 
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs.vectors import Vectors
+from seqgen.config import SeqgenError, WrongType
 
 GREY = 255
 """White, in pictures."""
@@ -49,13 +50,13 @@ class Pixels(Vectors):
     def __init__(self, height: int, width: int, channels: int = 1, levels: int = 256, drawn: bool = False) -> None:
         for name, value in (("height", height), ("width", width)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
-                raise ValueError(f"{name} is {value!r}, expected a whole number of 1 or more")
+                raise SeqgenError(f"{name} is {value!r}, expected a whole number of 1 or more")
         if channels not in (1, 3) or isinstance(channels, bool):
-            raise ValueError(f"channels is {channels!r}, expected 1 or 3")
+            raise SeqgenError(f"channels is {channels!r}, expected 1 or 3")
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 256:
-            raise ValueError(f"levels is {levels!r}, expected a whole number from 2 to 256")
+            raise SeqgenError(f"levels is {levels!r}, expected a whole number from 2 to 256")
         if drawn and levels != 2:
-            raise ValueError(f"levels is {levels!r}, expected 2 of pixels that are drawn")
+            raise SeqgenError(f"levels is {levels!r}, expected 2 of pixels that are drawn")
         self.height, self.width, self.channels, self.size, self.drawn = height, width, channels, levels, drawn
         self.shape = height, width, channels
         self.length = height * width * channels
@@ -114,7 +115,7 @@ class Pixels(Vectors):
         if not isinstance(item, np.ndarray):
             item = _converted(item, self.channels, part)
         if item.dtype.kind not in "buif":
-            raise TypeError(f"got an array of {item.dtype}, expected a picture: numbers, or a path")
+            raise WrongType(f"got an array of {item.dtype}, expected a picture: numbers, or a path")
         bits = item.dtype.kind in "ui" and self.levels == 2 and int(np.ma.getdata(item).max(initial=0)) <= 1
         values: np.ndarray = item * np.float32(GREY) if bits or item.dtype.kind in "bf" else item
         return values
@@ -124,11 +125,11 @@ class Pixels(Vectors):
         wrong = (symbols < 0) | (symbols >= self.levels)
         if bool(wrong.any()):
             place = int(wrong.int().argmax())
-            raise ValueError(
+            raise SeqgenError(
                 f"symbol {symbols[place]} at position {place} is no level, expected 0 .. {self.levels - 1}"
             )
         if len(symbols) != self.length:
-            raise ValueError(f"got {len(symbols)} symbols, expected {self.length}")
+            raise SeqgenError(f"got {len(symbols)} symbols, expected {self.length}")
         values = np.rint(symbols.detach().cpu().numpy() * (GREY / (self.levels - 1))).astype(np.uint8)
         return values.reshape((self.height, self.width, 3) if self.channels == 3 else (self.height, self.width))
 
@@ -173,7 +174,7 @@ def _converted(picture: Any, channels: int | None, part: bool = False) -> np.nda
     from PIL import Image, ImageOps
 
     if not isinstance(picture, Image.Image):
-        raise TypeError(f"got {picture!r:.60} of type {type(picture).__name__}, expected a picture: an array or a path")
+        raise WrongType(f"got {picture!r:.60} of type {type(picture).__name__}, expected a picture: an array or a path")
     picture = ImageOps.exif_transpose(picture)
     if part and picture.has_transparency_data:
         values, clear = _converted(picture, channels), np.asarray(picture.convert("RGBA"))[..., 3] == 0
@@ -194,7 +195,7 @@ def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
     """Values 0 ... 255 of more exact ones: 0 ... 65535, or 0 ... 1 in floats. Pillow itself would clip them."""
     most = 1 if mode == "F" else 65535
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= most):
-        raise ValueError(f"numbers from {values.min()} to {values.max()}, expected 0 to {most}")
+        raise SeqgenError(f"numbers from {values.min()} to {values.max()}, expected 0 to {most}")
     found: np.ndarray = np.rint(values.astype(np.float64) * (GREY / most)).astype(np.uint8)
     return found
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs.chars import check_text
+from seqgen.config import SeqgenError
 
 _SPACE = "\u2581"  # the mark that SentencePiece writes for a space
 # A line with its end; one of 65,536 characters and more is cut, so that memory stays flat whatever the file.
@@ -43,7 +44,7 @@ class SentencePiece(Codec):
         model: str | None = None,
     ) -> None:
         if algorithm not in ("unigram", "bpe"):
-            raise ValueError(f"algorithm is {algorithm!r}, expected 'unigram' or 'bpe'")
+            raise SeqgenError(f"algorithm is {algorithm!r}, expected 'unigram' or 'bpe'")
         self.size = None
         if model is None:
             return
@@ -53,7 +54,7 @@ class SentencePiece(Codec):
         self._bytes = [_spelling(name, self._processor.is_byte(symbol)) for symbol, name in enumerate(names)]
         self._byte = {self._bytes[symbol]: symbol for symbol in range(count) if self._processor.is_byte(symbol)}
         if len(self._byte) != 256:
-            raise ValueError("the embedded SentencePiece model has no byte pieces to fall back on")
+            raise SeqgenError("the embedded SentencePiece model has no byte pieces to fall back on")
         starts = [sum(byte & 0xC0 != 0x80 for byte in spelling) for spelling in self._bytes]
         self._lengths = torch.tensor(starts + [0] * end)
         unknown = self._processor.unk_id()
@@ -68,7 +69,7 @@ class SentencePiece(Codec):
     def pieces(self, items: Iterable[str]) -> Iterator[Tensor]:
         """Symbols line by line, wherever the items are cut."""
         if self.size is None:
-            raise ValueError("this SentencePiece codec is not trained yet: fit it to a text first")
+            raise SeqgenError("this SentencePiece codec is not trained yet: fit it to a text first")
         position = 0
         for line in _lines(items):
             yield torch.tensor(self._line(line, position), dtype=torch.int64)
@@ -97,7 +98,7 @@ class SentencePiece(Codec):
             if symbol == self.end:
                 break
             if not 0 <= symbol < len(self._bytes):
-                raise ValueError(f"symbol {symbol} stands for no piece; there are {self.size} symbols")
+                raise SeqgenError(f"symbol {symbol} stands for no piece; there are {self.size} symbols")
             if text := decoder.decode(self._bytes[symbol]):
                 yield text
         if rest := decoder.decode(b"", final=True):
@@ -140,7 +141,7 @@ class SentencePiece(Codec):
                 minloglevel=2,
             )
         except (RuntimeError, OSError) as error:
-            raise ValueError(f"SentencePiece cannot train {self.init_args['vocabulary']} pieces: {error}") from None
+            raise SeqgenError(f"SentencePiece cannot train {self.init_args['vocabulary']} pieces: {error}") from None
         model = base64.b64encode(trained.getvalue()).decode()
         return type(self)(**{**self.init_args, "model": model})
 
@@ -163,10 +164,10 @@ def _load(model: str) -> Any:
 
     try:
         if not model:
-            raise ValueError("it is empty")
+            raise SeqgenError("it is empty")
         return sentencepiece.SentencePieceProcessor(model_proto=base64.b64decode(model, validate=True))
     except (RuntimeError, ValueError) as error:
-        raise ValueError(f"the embedded SentencePiece model cannot be read: {error}") from None
+        raise SeqgenError(f"the embedded SentencePiece model cannot be read: {error}") from None
 
 
 def _spelling(piece: str, is_byte: bool) -> bytes:

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from seqgen.codec import Codec
+from seqgen.config import SeqgenError, WrongType
 from seqgen.media import audio
 from seqgen.media.audio import Clip
 
@@ -34,7 +35,7 @@ class Sound(Codec):
 
     def __init__(self, rate: int) -> None:
         if isinstance(rate, bool) or not isinstance(rate, int) or rate < 1:
-            raise ValueError(f"rate is {rate!r}, expected a whole number of samples a second, 1 or more")
+            raise SeqgenError(f"rate is {rate!r}, expected a whole number of samples a second, 1 or more")
         self.rate = rate
         self.usual_length = rate
 
@@ -44,7 +45,7 @@ class Sound(Codec):
 
     @abstractmethod
     def amplitude(self, symbols: Tensor) -> np.ndarray:
-        """Samples (N,) float32 of symbols (N,), the end not among them. Raises ValueError for what is no symbol."""
+        """Samples (N,) float32 of symbols (N,), the end not among them. Raises SeqgenError for what is no symbol."""
 
     def samples(self, item: Any) -> np.ndarray:
         """The samples (N,) float32 of an item, mono, at `rate`.
@@ -66,7 +67,7 @@ class Sound(Codec):
         return self.quantize(self.samples(item))
 
     def decode(self, symbols: Tensor) -> Clip:
-        """The clip at `rate`, up to the first end symbol. Raises ValueError for what is no symbol, with its place."""
+        """The clip at `rate`, up to the first end symbol. Raises SeqgenError for what is no symbol, with its place."""
         ends = (symbols == self.end).nonzero() if self.end is not None else symbols[:0]
         return Clip(self.amplitude(symbols[: int(ends[0])] if len(ends) else symbols), self.rate)
 
@@ -100,20 +101,20 @@ class Sound(Codec):
 
 
 def levels(bits: object) -> int:
-    """2^bits. Raises ValueError unless bits are 2 to 16."""
+    """2^bits. Raises SeqgenError unless bits are 2 to 16."""
     if isinstance(bits, bool) or not isinstance(bits, int) or not 2 <= bits <= 16:
-        raise ValueError(f"bits is {bits!r}, expected a whole number from 2 to 16")
+        raise SeqgenError(f"bits is {bits!r}, expected a whole number from 2 to 16")
     return 1 << bits
 
 
 def check_levels(symbols: Tensor, count: int) -> None:
-    """Raises ValueError unless symbols (N,) are whole numbers below count."""
+    """Raises SeqgenError unless symbols (N,) are whole numbers below count."""
     if len(symbols) and symbols.is_floating_point():
-        raise ValueError(f"got symbols of type {symbols.dtype}, expected whole numbers below {count}")
+        raise SeqgenError(f"got symbols of type {symbols.dtype}, expected whole numbers below {count}")
     wrong = (symbols < 0) | (symbols >= count)
     if wrong.any():
         place = int(wrong.int().argmax())
-        raise ValueError(f"symbol {symbols[place]} at position {place} stands for no sound, expected 0 .. {count - 1}")
+        raise SeqgenError(f"symbol {symbols[place]} at position {place} stands for no sound, expected 0 .. {count - 1}")
 
 
 def _mono(item: Any) -> np.ndarray:
@@ -122,11 +123,11 @@ def _mono(item: Any) -> np.ndarray:
         item = item.detach().cpu().float().numpy() if item.is_floating_point() else item.detach().cpu().numpy()
     if not isinstance(item, np.ndarray):
         kind = type(item).__name__
-        raise TypeError(f"got {item!r:.60} of type {kind}, expected a sound: a path, a Clip or an array of samples")
+        raise WrongType(f"got {item!r:.60} of type {kind}, expected a sound: a path, a Clip or an array of samples")
     if item.dtype.kind != "f":
-        raise TypeError(f"got samples of type {item.dtype}, expected floats, with full scale at 1")
+        raise WrongType(f"got samples of type {item.dtype}, expected floats, with full scale at 1")
     if item.ndim not in (1, 2) or (item.ndim == 2 and not 1 <= item.shape[1] <= CHANNELS):
-        raise TypeError(f"got samples of shape {item.shape}, expected (N,) or (N, channels), {CHANNELS} at most")
+        raise WrongType(f"got samples of shape {item.shape}, expected (N,) or (N, channels), {CHANNELS} at most")
     with np.errstate(over="ignore"):  # beyond float32 is infinity, which is refused below
         samples = item.astype(np.float32)
     audio.check_finite(samples, "sample")

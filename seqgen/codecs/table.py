@@ -12,6 +12,7 @@ from torch import Tensor
 
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs.vectors import Vectors
+from seqgen.config import SeqgenError, WrongType
 
 Row = dict[str, float]
 BEYOND = 1e18
@@ -50,9 +51,9 @@ class Table(Vectors):
     ) -> None:
         self.columns = list(columns or [])
         if len(set(self.columns)) < len(self.columns) or not all(isinstance(name, str) for name in self.columns):
-            raise ValueError(f"columns are {self.columns}, expected names, each once")
+            raise SeqgenError(f"columns are {self.columns}, expected names, each once")
         if (means is None) != (scales is None):
-            raise ValueError(f"means {means}, scales {scales}: expected both or none")
+            raise SeqgenError(f"means {means}, scales {scales}: expected both or none")
         self.length = len(self.columns)
         self.means, self.scales = np.array(means or [], np.float64), np.array(scales or [], np.float64)
         if means is not None:
@@ -61,9 +62,9 @@ class Table(Vectors):
 
     def _check(self, *counts: int) -> None:
         if set(counts) != {self.length} or not self.length:
-            raise ValueError(f"{self.length} columns, means and scales {counts}: expected as many, 1 or more")
+            raise SeqgenError(f"{self.length} columns, means and scales {counts}: expected as many, 1 or more")
         if not (np.isfinite(self.means).all() and np.isfinite(self.scales).all() and (self.scales > 0).all()):
-            raise ValueError("means and scales: expected finite numbers, scales more than 0")
+            raise SeqgenError("means and scales: expected finite numbers, scales more than 0")
 
     @property
     def fitted(self) -> bool:
@@ -71,7 +72,7 @@ class Table(Vectors):
         return len(self.means) > 0
 
     def fit(self, items: Iterable[np.ndarray]) -> Self:
-        """Means and standard deviations of rows (N, D). Raises ValueError for a column that never varies."""
+        """Means and standard deviations of rows (N, D). Raises SeqgenError for a column that never varies."""
         if self.fitted:
             return self
         rows = np.concatenate(list(items))
@@ -79,7 +80,7 @@ class Table(Vectors):
         means, scales = rows.mean(0, dtype=np.float64), rows.std(0, dtype=np.float64)
         for name, mean, scale in zip(columns, means, scales, strict=True):
             if not scale > 1e-12 * abs(mean):
-                raise ValueError(f"column {name!r} is always {mean:g}: a constant has no density, leave the column out")
+                raise SeqgenError(f"column {name!r} is always {mean:g}: a constant has no density; leave it out")
         return type(self)(columns, means.tolist(), scales.tolist())
 
     def encode(self, item: Any) -> Tensor:
@@ -121,7 +122,7 @@ class Table(Vectors):
         if isinstance(item, Tensor | np.ndarray):
             item = item.tolist()
         if not isinstance(item, Sequence):
-            raise TypeError(
+            raise WrongType(
                 f"got {item!r:.60} of type {type(item).__name__}, expected a row: numbers or a line of them"
             )
         if len(item) != self.length:
@@ -138,7 +139,7 @@ class Table(Vectors):
     def decode(self, symbols: Tensor) -> Row:
         """The row of symbols (D,)."""
         if len(symbols) != self.length:
-            raise ValueError(f"got {len(symbols)} symbols, expected {self.length}: {', '.join(self.columns)}")
+            raise SeqgenError(f"got {len(symbols)} symbols, expected {self.length}: {', '.join(self.columns)}")
         numbers = symbols.detach().cpu().double().numpy() * self.scales + self.means
         return dict(zip(self.columns, numbers.tolist(), strict=True))
 

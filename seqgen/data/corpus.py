@@ -8,6 +8,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from seqgen.config import SeqgenError
+
 PIECE = 1 << 20
 """Characters that are read at once."""
 
@@ -15,7 +17,7 @@ CLIPS = "clips.csv"
 """The table in a folder of sounds; that it is there says that the folder is whole."""
 
 
-class DataError(ValueError):
+class DataError(SeqgenError):
     """Data that cannot be used; the message says which file, what was found and what was expected."""
 
 

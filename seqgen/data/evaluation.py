@@ -11,6 +11,7 @@ import yaml
 from seqgen import sounds
 from seqgen.checkpoints.folder import CheckpointError, find
 from seqgen.codecs.sound import Sound
+from seqgen.config import SeqgenError
 from seqgen.data.corpus import lines, locate, read
 from seqgen.inference.conditioning import Label
 from seqgen.inference.detect import Calibration
@@ -31,7 +32,7 @@ def evaluate(
     `run` is a model folder, each line an item if the model knows an end, else one long text, or one sound. `encoding`
     is that of a file of text, None for the run's own; vectors are scored under the mixture of the model's first
     `orders` factorisations. Raises CheckpointError when there is no config.yaml, DataError
-    for data, ValueError for an encoding of sound.
+    for data, SeqgenError for an encoding of sound.
     """
     pipeline = load(run, device)
     return _evaluate(pipeline, Path(run), path, encoding, orders)
@@ -49,9 +50,9 @@ def _evaluate(
     pipeline: Pipeline, run: Path, path: str | None = None, encoding: str | None = None, orders: int = 1
 ) -> dict[str, Total]:
     if encoding is not None and (isinstance(pipeline.codec, Sound) or pipeline.codec.length is not None):
-        raise ValueError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
+        raise SeqgenError(f"an encoding is that of texts; the model is one of {type(pipeline.codec).__name__}")
     if orders < 1:
-        raise ValueError(f"orders is {orders}, expected 1 or more")
+        raise SeqgenError(f"orders is {orders}, expected 1 or more")
     if path is not None and not (run / "config.yaml").is_file():
         return {"file": sum((scores.total for scores in _scores(pipeline, path, encoding or "utf-8")), Total())}
     data = opened(pipeline, run, path, encoding)
@@ -115,7 +116,7 @@ def file_scores(
     of the file as one long text.
     """
     if pipeline.codec.length is not None:
-        raise ValueError(f"{path} is no text, expected items without --file, or seqgen evaluate RUN --data.path FILE")
+        raise SeqgenError(f"{path} is no text, expected items without --file, or seqgen evaluate RUN --data.path FILE")
     pieces = read(locate(str(path))[0], encoding)
     if pipeline.codec.end is None:
         yield from ((None, part) for part in pipeline.score_pieces(pieces, label=label, end=end))

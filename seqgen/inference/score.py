@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 
+from seqgen.config import SeqgenError
 from seqgen.model import Carry, Context, Model, arranged
 from seqgen.output import Output
 
@@ -179,10 +180,10 @@ def ensemble(model: Model, x: Tensor, context: Context | None = None, orders: in
     """log p(x) (B,) of vectors (B, D) under the mixture of a model's first factorisations, float64, in nats.
 
     `p(x) = 1/M sum_m p(x | factorisation m)`: probabilities are averaged, as of any mixture, where an average of
-    parameters or of log-probabilities would be no density. Raises ValueError for more than the model was made for.
+    parameters or of log-probabilities would be no density. Raises SeqgenError for more than the model was made for.
     """
     if orders < 1 or (model.orders is not None and orders > model.orders):
-        raise ValueError(
+        raise SeqgenError(
             f"orders is {orders}, expected 1 to {model.orders or 'any number'}, what the model was made for"
         )
     totals = []

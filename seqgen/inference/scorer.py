@@ -7,6 +7,7 @@ from typing import Any, overload
 import torch
 from torch import Tensor
 
+from seqgen.config import SeqgenError
 from seqgen.inference import detect
 from seqgen.inference.conditioning import Conditioned, Label
 from seqgen.inference.detect import Calibration, Side
@@ -50,15 +51,15 @@ class Scorer(Conditioned):
         A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves the
         end symbol out, for an item that may go on. Items of a list are scored in batches, which changes nothing but the
         speed; the model's memory does not grow with an item's length. `p_value` "low" or "both" asks for the rank among
-        held-out items. Raises ValueError when there is nothing to score, and what the codec raises.
+        held-out items. Raises SeqgenError when there is nothing to score, and what the codec raises.
         """
         if not isinstance(item, list):
             scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end, p_value=p_value)
             return scores[0]
         if p_value is not None and (prefix is not None or not end):
-            raise ValueError("held-out items were scored whole; expected no prefix, and the end counted, for a p-value")
+            raise SeqgenError("a p-value is that of a whole item: expected no prefix and the end counted")
         if prefix is not None and self.codec.length is not None:
-            raise ValueError("items that all have as many symbols are scored whole, expected no prefix")
+            raise SeqgenError("items that all have as many symbols are scored whole, expected no prefix")
         before, labels = self._prompt(prefix), self.numbered(label, len(item))
         order = self.model.order_led_by(torch.arange(len(before)))
         symbols, counts = self.codec.encode_all(item)
@@ -87,25 +88,25 @@ class Scorer(Conditioned):
         return [results[place] for place in range(len(item))]
 
     def labelled(self, label: Label) -> bool:
-        """Whether all of the model's labels are said, or none. Raises ValueError for some: nothing was ranked so."""
+        """Whether all of the model's labels are said, or none. Raises SeqgenError for some: nothing was ranked so."""
         said = self.numbered(label, 1)
         if said is not None and not bool(said.all()):
-            raise ValueError(f"label is {label!r}; expected all of {', '.join(self.labels)} or none, for a p-value")
+            raise SeqgenError(f"label is {label!r}; expected all of {', '.join(self.labels)} or none, for a p-value")
         return said is not None
 
     def p_value(self, total: Total, labelled: bool = False, side: Side = "low") -> float:
         """The rank of an item's log p per symbol among held-out ones of like length, scored given a label or not.
 
-        Raises ValueError for a model without held-out scores.
+        Raises SeqgenError for a model without held-out scores.
         """
         if self.calibration is None:
-            raise ValueError("the model has no held-out scores to rank among; seqgen calibrate RUN adds them")
+            raise SeqgenError("the model has no held-out scores to rank among; seqgen calibrate RUN adds them")
         return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
 
     def ratios(self, items: list[Any], background: "Scorer", *, label: Label | list[Label] = None) -> list[float]:
         """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one.
 
-        Raises ValueError for a background model whose items are of other symbols.
+        Raises SeqgenError for a background model whose items are of other symbols.
         """
         self.check_background(background)
         own, other = self.score(items, label=label), background.score(items)
@@ -113,21 +114,21 @@ class Scorer(Conditioned):
         return [detect.likelihood_ratio(one.log_prob, two.log_prob, one.total.symbols) for one, two in pairs]
 
     def check_background(self, background: "Scorer") -> None:
-        """Raises ValueError for a model of pictures of another size or of other levels, or of other columns."""
+        """Raises SeqgenError for a model of pictures of another size or of other levels, or of other columns."""
         own, other = ((type(codec), codec.length, codec.size) for codec in (self.codec, background.codec))
         if own[0] is not other[0] or (self.codec.length is not None and own != other):
             told = [
                 f"{kind.__name__} of {length} symbols in {size or 'numbers'}" for kind, length, size in (own, other)
             ]
-            raise ValueError(f"the background model is one of {told[1]}, expected {told[0]}, as the model itself")
+            raise SeqgenError(f"the background model is one of {told[1]}, expected {told[0]}, as the model itself")
 
     def purify(self, items: list[Any], radius: int, *, label: Label = None, below: float | None = None) -> list[Any]:
         """The likeliest items of which no symbol is farther than `radius` levels away, found symbol by symbol.
 
-        With `below` only items whose p-value is smaller are changed. Raises ValueError for items without levels.
+        With `below` only items whose p-value is smaller are changed. Raises SeqgenError for items without levels.
         """
         if self.codec.length is None:
-            raise ValueError(f"{type(self.codec).__name__} has no levels that are near each other")
+            raise SeqgenError(f"{type(self.codec).__name__} has no levels that are near each other")
         if not items:
             return []
         x = torch.stack([self.codec.encode(item) for item in items])
@@ -143,13 +144,13 @@ class Scorer(Conditioned):
     def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
         symbols = self.codec.close(symbols) if end else symbols
         if not len(symbols):
-            raise ValueError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
+            raise SeqgenError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
         return torch.cat([before, symbols])
 
     def score_orders(self, items: Sequence[Any], orders: int, *, label: Label | list[Label] = None) -> list[Total]:
         """Totals of vectors under the mixture of the model's first factorisations, of which each has equal weight.
 
-        Raises ValueError for more factorisations than the model was made for.
+        Raises SeqgenError for more factorisations than the model was made for.
         """
         labels, totals = self.numbered(label, len(items)), []
         for first in range(0, len(items), BATCH):
@@ -181,7 +182,7 @@ class Scorer(Conditioned):
         context = self.context(label, 1, None if condition is None else [condition])
         order = self.model.order_number(0)
         if self.codec.length is not None or not (order is None or order.natural):
-            raise ValueError("an item with a number of symbols of its own, or in an order of its own, is scored whole")
+            raise SeqgenError("an item with a number of symbols of its own, or in an order of its own, is scored whole")
         closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
         symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
         for part in follow(self.model, symbols, context):

@@ -13,11 +13,13 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from seqgen.config import SeqgenError
+
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 """The suffixes that `write` knows, with libsndfile's names for the file's format and its samples."""
 
 
-class AudioError(ValueError):
+class AudioError(SeqgenError):
     """A sound that cannot be used; the message says which file, what was found and what was expected."""
 
 
@@ -59,7 +61,7 @@ def blocks(path: str | os.PathLike[str], rate: int, size: int = 1 << 16) -> Iter
 def resample(samples: np.ndarray, rate: int, to: int) -> np.ndarray:
     """Samples (N,) at `rate` Hz as float32 samples at `to` Hz: N * to / rate of them, to the nearest whole number.
 
-    Equal rates change nothing. Near full scale the result may overshoot it. Raises ValueError for a rate below 1.
+    Equal rates change nothing. Near full scale the result may overshoot it. Raises SeqgenError for a rate below 1.
     """
     return np.concatenate([np.zeros(0, np.float32), *_resampled([samples], rate, to)])
 
@@ -165,7 +167,7 @@ def _resampled(pieces: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.
     import soxr
 
     if min(rate, to) < 1:
-        raise ValueError(f"got the rates {rate} and {to} Hz, expected at least 1")
+        raise SeqgenError(f"got the rates {rate} and {to} Hz, expected at least 1")
     if rate == to:
         yield from (np.asarray(piece, np.float32) for piece in pieces)
         return

@@ -6,6 +6,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from seqgen.config import SeqgenError
+
 BRAILLE = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
 """The bits of the dots of a letter, from U+2800 on."""
 GAP = 2
@@ -15,7 +17,7 @@ GAP = 2
 def grid(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
     """Pictures uint8 (H, W) or (H, W, 3) side by side, row after row, as square as can be unless told."""
     if not pictures:
-        raise ValueError("got no pictures, expected some")
+        raise SeqgenError("got no pictures, expected some")
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     height, width, *channels = pictures[0].shape
     rows = -(-len(pictures) // columns)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.config import Configurable
+from seqgen.config import Configurable, SeqgenError
 from seqgen.media.audio import torchaudio
 
 
@@ -32,7 +32,7 @@ class LogMel(Configurable):
     ) -> None:
         top = rate / 2 if high is None else high
         if min(rate, mels, hop) < 1 or window < hop or not 0 <= low < top <= rate / 2 or not floor > 0:
-            raise ValueError(
+            raise SeqgenError(
                 f"rate {rate}, mels {mels}, hop {hop}, window {window}, low {low}, high {high}, floor {floor}: "
                 "expected 1 or more, a window of hop or more, 0 <= low < high <= rate / 2 and a positive floor"
             )

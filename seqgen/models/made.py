@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context, Model, Order
 from seqgen.nn.degrees import masked
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
@@ -86,7 +87,7 @@ class MADE(Model):
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1 or masks < 0:
-            raise ValueError(f"hidden {list(hidden)}, masks {masks}: expected layers of 1 or more units, 0 or more")
+            raise SeqgenError(f"hidden {list(hidden)}, masks {masks}: expected layers of 1 or more units, 0 or more")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
         self.masks = masks

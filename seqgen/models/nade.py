@@ -6,6 +6,7 @@ from typing import Literal, NamedTuple
 import torch
 from torch import Tensor, nn
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context, Model, Order
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
 from seqgen.nn.order import First, Orders, in_order
@@ -74,7 +75,7 @@ class NADE(Model):
     ) -> None:
         super().__init__()
         if hidden < 1 or activation not in ("sigmoid", "relu"):
-            raise ValueError(f"hidden {hidden}, activation {activation!r}: expected 1 or more, sigmoid or relu")
+            raise SeqgenError(f"hidden {hidden}, activation {activation!r}: expected 1 or more, sigmoid or relu")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
         self.dimensions, self.orders, self.any_order = dimensions, orders or None, not orders

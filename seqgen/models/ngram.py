@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from seqgen.config import SeqgenError
 from seqgen.model import Batch, Carry, Context, Model
 from seqgen.nn.labels import check_labels
 from seqgen.nn.order import refuse_order
@@ -37,16 +38,16 @@ class NGram(Model):
     def __init__(self, output: Output, labels: Sequence[int] = (), order: int = 3) -> None:
         super().__init__()
         if isinstance(order, bool) or not isinstance(order, int) or order < 1:
-            raise ValueError(f"order is {order!r}, expected a whole number of 1 or more")
+            raise SeqgenError(f"order is {order!r}, expected a whole number of 1 or more")
         support = output(torch.zeros(output.size))
         if not support.has_enumerate_support or len(support.enumerate_support()) != output.size:
-            raise ValueError(f"an n-gram needs one parameter for each class; {type(output).__name__} has other ones")
+            raise SeqgenError(f"an n-gram needs one parameter for each class; {type(output).__name__} has other ones")
         self.output = output
         self.labels = tuple(labels)
         self.order = order
         self.base = output.size + 1  # K symbols and the start mark
         if order >= 63 or math.prod(count + 1 for count in labels) * self.base**order >= 2**63:  # base >= 2
-            raise ValueError(f"order {order} over {output.size} symbols has more than 2^63 n-grams")
+            raise SeqgenError(f"order {order} over {output.size} symbols has more than 2^63 n-grams")
         for n in range(1, order + 1):
             self.register_buffer(f"codes_{n}", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"counts_{n}", torch.zeros(0, dtype=torch.float64))

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 from typing import Literal
 
+from seqgen.config import SeqgenError
 from seqgen.models.raster import Raster, check_even, check_sizes, embedded
 from seqgen.nn.diagonal import DiagonalBiLSTM
 from seqgen.nn.raster import Stack
@@ -56,7 +57,7 @@ class PixelRNN(Raster):
         check_sizes(height=height, width=width, channels=channels, depth=depth, filters=filters, end=end)
         check_even(filters)
         if cell not in ("row", "diagonal"):
-            raise ValueError(f"cell is {cell!r}, expected row or diagonal")
+            raise SeqgenError(f"cell is {cell!r}, expected row or diagonal")
         every = filters * channels
         stack: Stack
         if cell == "row":

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
 from seqgen.model import Carry, Context, Model
 from seqgen.nn.masked import ChannelLinear, FirstConvolution
 from seqgen.nn.raster import Kept, Rows, Stack
@@ -102,7 +103,7 @@ class Raster(Model):
         assert self.dimensions is not None  # as it was made
         if length > self.dimensions:
             shape = f"{self.height} x {self.width} x {self.channels}"
-            raise ValueError(f"a sequence has {length} symbols, expected at most {self.dimensions}, those of {shape}")
+            raise SeqgenError(f"a sequence has {length} symbols, expected at most {self.dimensions}, those of {shape}")
 
     def _embed(self, x: Tensor) -> Tensor:
         """Values (B, T, E) of symbols (B, T)."""
@@ -207,12 +208,12 @@ def embedded(output: Output, scalar: bool) -> int:
 
 
 def check_sizes(**sizes: int) -> None:
-    """Raises ValueError for a size below 1."""
+    """Raises SeqgenError for a size below 1."""
     if wrong := [f"{name} {size}" for name, size in sizes.items() if size < 1]:
-        raise ValueError(f"{', '.join(wrong)}: expected 1 or more")
+        raise SeqgenError(f"{', '.join(wrong)}: expected 1 or more")
 
 
 def check_even(filters: int) -> None:
-    """Raises ValueError for filters that have no half."""
+    """Raises SeqgenError for filters that have no half."""
     if filters % 2:
-        raise ValueError(f"filters is {filters}, expected an even number, as layers have half of them inside")
+        raise SeqgenError(f"filters is {filters}, expected an even number, as layers have half of them inside")

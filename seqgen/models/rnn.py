@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context, Model
 from seqgen.nn.cells import KINDS, State, chunk, weights
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
@@ -58,13 +59,13 @@ class RNN(Model):
     ) -> None:
         super().__init__()
         if cell not in KINDS:
-            raise ValueError(f"cell is {cell!r}, expected one of {', '.join(KINDS)}")
+            raise SeqgenError(f"cell is {cell!r}, expected one of {', '.join(KINDS)}")
         if layers < 1 or hidden < 1 or (embedding is not None and embedding < 1):
-            raise ValueError(f"layers {layers}, hidden {hidden}, embedding {embedding}: expected 1 or more")
+            raise SeqgenError(f"layers {layers}, hidden {hidden}, embedding {embedding}: expected 1 or more")
         if not 0 <= dropout <= 1:
-            raise ValueError(f"dropout is {dropout}, expected a number from 0 to 1")
+            raise SeqgenError(f"dropout is {dropout}, expected a number from 0 to 1")
         if tied and (embedding != hidden or output.size != output.width):
-            raise ValueError(f"tied weights need embedding == hidden; got embedding {embedding}, hidden {hidden}")
+            raise SeqgenError(f"tied weights need embedding == hidden; got embedding {embedding}, hidden {hidden}")
         self.output = output
         self.hidden = hidden
         layer, self.cell = KINDS[cell]

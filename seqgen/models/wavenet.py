@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context, Model
 from seqgen.nn.cells import gated
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
@@ -93,9 +94,9 @@ class WaveNet(Model):
         super().__init__()
         sizes = {"layers": layers, "blocks": blocks, "residual": residual, "gate": gate, "skip": skip, "end": end}
         if wrong := [f"{name} {size}" for name, size in sizes.items() if size < 1]:
-            raise ValueError(f"{', '.join(wrong)}: expected 1 or more")
+            raise SeqgenError(f"{', '.join(wrong)}: expected 1 or more")
         if kernel < 2 or features < 0 or not 0 <= dropout <= 1:
-            raise ValueError(
+            raise SeqgenError(
                 f"kernel {kernel}, features {features}, dropout {dropout}: expected 2 or more, 0 or more, 0 to 1"
             )
         self.output = output

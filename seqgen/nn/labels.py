@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor, nn
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context
 
 
@@ -17,7 +18,7 @@ class LabelEmbedding(nn.Module):
     def __init__(self, classes: Sequence[int], width: int) -> None:
         super().__init__()
         if min(classes, default=1) < 1:
-            raise ValueError(f"classes are {list(classes)}, expected 1 or more of each label")
+            raise SeqgenError(f"classes are {list(classes)}, expected 1 or more of each label")
         self.classes = tuple(classes)
         self.width = width
         self.tables = nn.ParameterList(0.1 * torch.randn(count + 1, width) for count in classes)
@@ -25,7 +26,7 @@ class LabelEmbedding(nn.Module):
     def forward(self, context: Context | None, batch: int) -> Tensor:
         """Vectors (B, width) for the labels (B, L) of a context; without a context no label is said.
 
-        Raises ValueError when the context has other labels than the model.
+        Raises SeqgenError when the context has other labels than the model.
         """
         labels = self._labels(context, batch)
         vectors = [table[column] for table, column in zip(self.tables, labels.unbind(1), strict=True)]
@@ -38,19 +39,19 @@ class LabelEmbedding(nn.Module):
 
 
 def refuse_labels(context: Context | None) -> None:
-    """Raises ValueError for a context with labels, for models that take none."""
+    """Raises SeqgenError for a context with labels, for models that take none."""
     if context is not None and context.labels is not None:
-        raise ValueError("this model takes no labels")
+        raise SeqgenError("this model takes no labels")
 
 
 def check_labels(labels: Tensor, batch: int, classes: Sequence[int]) -> Tensor:
-    """The labels (B, L) if they fit a model of L labels with these numbers of classes, else ValueError."""
+    """The labels (B, L) if they fit a model of L labels with these numbers of classes, else SeqgenError."""
     if labels.shape != (batch, len(classes)) or labels.dtype != torch.int64:
         expected = (batch, len(classes))
-        raise ValueError(
+        raise SeqgenError(
             f"labels are {labels.dtype} {tuple(labels.shape)}, expected int64 (batch, labels) = {expected}"
         )
     for column, count in zip(labels.unbind(1), classes, strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) <= count:
-            raise ValueError(f"labels lie in {int(column.min())} .. {int(column.max())}, expected 0 .. {count}")
+            raise SeqgenError(f"labels lie in {int(column.min())} .. {int(column.max())}, expected 0 .. {count}")
     return labels

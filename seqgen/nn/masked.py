@@ -8,6 +8,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
+
 
 class ChannelLinear(nn.Module):
     """L products of a pixel's features with matrices (inputs, outputs), each masked as of type B, or A.
@@ -33,7 +35,7 @@ class ChannelLinear(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if inputs % channels or outputs % channels:
-            raise ValueError(f"{inputs} and {outputs} features of {channels} channels: expected multiples of them")
+            raise SeqgenError(f"{inputs} and {outputs} features of {channels} channels: expected multiples of them")
         source = torch.arange(channels).repeat_interleave(inputs // channels).unsqueeze(1)
         target = torch.arange(channels).repeat_interleave(outputs // channels).repeat(parts)
         seen = source < target if strict else source <= target
@@ -101,9 +103,9 @@ class FirstConvolution(nn.Module):
 
 
 def reach(kernel: int) -> int:
-    """How far an odd kernel reaches to either side. Raises ValueError for others."""
+    """How far an odd kernel reaches to either side. Raises SeqgenError for others."""
     if kernel < 3 or kernel % 2 == 0:
-        raise ValueError(f"a kernel is {kernel}, expected an odd number of 3 or more")
+        raise SeqgenError(f"a kernel is {kernel}, expected an odd number of 3 or more")
     return kernel // 2
 
 

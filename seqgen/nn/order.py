@@ -6,15 +6,16 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context, Order
 
 First = Literal["natural", "random"]
 
 
 def refuse_order(context: Context | None) -> None:
-    """Raises ValueError for a context with an order, for models that know none."""
+    """Raises SeqgenError for a context with an order, for models that know none."""
     if context is not None and context.order is not None:
-        raise ValueError("an order of the variables is given, but this model has one order only")
+        raise SeqgenError("an order of the variables is given, but this model has one order only")
 
 
 def shuffled(count: int, *numbers: int) -> np.ndarray:
@@ -41,9 +42,9 @@ class Orders(nn.Module):
         super().__init__()
         for name, value, least in (("dimensions", dimensions, 1), ("orders", count, 0)):
             if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise ValueError(f"{name} is {value!r}, expected a whole number of {least} or more")
+                raise SeqgenError(f"{name} is {value!r}, expected a whole number of {least} or more")
         if first not in ("natural", "random"):
-            raise ValueError(f"order is {first!r}, expected natural or random")
+            raise SeqgenError(f"order is {first!r}, expected natural or random")
         self.dimensions, self.count, self.first = dimensions, count, first
         # Not saved: the arguments say it all.
         table = torch.stack([self._permutation(number) for number in range(max(1, count))])
@@ -61,18 +62,18 @@ class Orders(nn.Module):
         return torch.from_numpy(shuffled(self.dimensions, number))
 
     def given(self, context: Context | None) -> Order:
-        """The order of a context, the first if it says none. Raises ValueError for what orders other variables."""
+        """The order of a context, the first if it says none. Raises SeqgenError for what orders other variables."""
         if context is None or context.order is None:
             return Order(self.table[0])
         permutation = context.order.permutation
         if permutation.shape != self.table[0].shape or permutation.dtype != torch.int64:
             kind = f"{permutation.dtype} {tuple(permutation.shape)}"
-            raise ValueError(f"the order is {kind}, expected int64 ({self.dimensions},)")
+            raise SeqgenError(f"the order is {kind}, expected int64 ({self.dimensions},)")
         if not torch.equal(permutation.sort().values, torch.arange(self.dimensions, device=permutation.device)):
-            raise ValueError(f"the order does not name each of the {self.dimensions} variables once")
+            raise SeqgenError(f"the order does not name each of the {self.dimensions} variables once")
         return context.order
 
     def check(self, length: int) -> None:
-        """Raises ValueError for more symbols than there are variables."""
+        """Raises SeqgenError for more symbols than there are variables."""
         if length > self.dimensions:
-            raise ValueError(f"a sequence has {length} symbols, expected at most {self.dimensions}, one a variable")
+            raise SeqgenError(f"a sequence has {length} symbols, expected at most {self.dimensions}, one a variable")

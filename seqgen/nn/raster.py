@@ -7,6 +7,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
 from seqgen.nn.order import refuse_order
@@ -44,7 +45,7 @@ class Stack(nn.Module, ABC):
     def __init__(self, layers: int, gates: int, labels: Sequence[int]) -> None:
         super().__init__()
         if layers < 1:
-            raise ValueError(f"layers is {layers}, expected 1 or more")
+            raise SeqgenError(f"layers is {layers}, expected 1 or more")
         self.bias = nn.Parameter(torch.zeros(layers, gates))
         self.labels = LabelEmbedding(labels, self.bias.numel()) if labels else None
 
@@ -54,7 +55,7 @@ class Stack(nn.Module, ABC):
         return range(len(self.bias))
 
     def biases(self, context: Context | None, batch: int) -> Tensor:
-        """(L, B, G), with what the labels add. Raises ValueError for labels that the model lacks."""
+        """(L, B, G), with what the labels add. Raises SeqgenError for labels that the model lacks."""
         refuse_order(context)
         bias = self.bias.unsqueeze(1)
         if self.labels is None:

@@ -5,6 +5,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from seqgen.config import SeqgenError
 from seqgen.model import Context
 
 
@@ -19,7 +20,7 @@ class Upsample(nn.Module):
     def __init__(self, features: int, hop: int, width: int, kind: Literal["repeat", "learnt"] = "learnt") -> None:
         super().__init__()
         if min(features, hop, width) < 1 or kind not in ("repeat", "learnt"):
-            raise ValueError(
+            raise SeqgenError(
                 f"features {features}, hop {hop}, width {width}: expected 1 or more; {kind!r}: repeat, learnt"
             )
         self.hop = hop
@@ -31,12 +32,12 @@ class Upsample(nn.Module):
     def forward(self, context: Context | None, first: int, count: int) -> Tensor:
         """Conditioning (B, count, C) of the symbols from `first` on.
 
-        Raises ValueError for a context without features, with others, or with too few for so many symbols.
+        Raises SeqgenError for a context without features, with others, or with too few for so many symbols.
         """
         frames = self._frames(context)
         start, stop = first // self.hop, -(-(first + count) // self.hop)
         if stop > frames.shape[1]:
-            raise ValueError(
+            raise SeqgenError(
                 f"{frames.shape[1]} frames of {self.hop} symbols condition {frames.shape[1] * self.hop} symbols, "
                 f"expected {first + count}"
             )
@@ -60,9 +61,9 @@ class Upsample(nn.Module):
     def _frames(self, context: Context | None) -> Tensor:
         expected = self.project.in_features
         if context is None or context.features is None:
-            raise ValueError(f"the model is conditioned on {expected} features a frame, got none")
+            raise SeqgenError(f"the model is conditioned on {expected} features a frame, got none")
         if context.features.ndim != 3 or context.features.shape[2] != expected or not context.features.shape[1]:
-            raise ValueError(
+            raise SeqgenError(
                 f"features are {tuple(context.features.shape)}, expected (batch, frames, {expected}), one frame or more"
             )
         return context.features.to(self.project.weight.dtype)

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor, distributions
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
 from seqgen.output import PLAIN, Output, Sampling
 
 
@@ -29,7 +30,7 @@ class Categorical(Output):
 
     def __init__(self, classes: int) -> None:
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
-            raise ValueError(f"classes is {classes!r}, expected a whole number of 1 or more")
+            raise SeqgenError(f"classes is {classes!r}, expected a whole number of 1 or more")
         self.classes = self.size = self.width = classes
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> distributions.Categorical:
@@ -61,7 +62,7 @@ def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
         return logits
     if sampling.exclude:
         if len(set(sampling.exclude)) >= logits.shape[-1]:
-            raise ValueError(f"exclude names all {logits.shape[-1]} classes: there is nothing to draw")
+            raise SeqgenError(f"exclude names all {logits.shape[-1]} classes: there is nothing to draw")
         excluded = torch.tensor(sampling.exclude, device=logits.device)
         logits = logits.index_fill(-1, excluded, -torch.inf)
     if sampling.temperature == 0:
@@ -87,7 +88,7 @@ def _keep(logits: Tensor, kept: Tensor) -> Tensor:
 def invert(probs: Tensor, noise: Tensor) -> Tensor:
     """The inverse CDF of probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0.
 
-    Raises ValueError for probabilities that are not numbers, as a model gives that has diverged.
+    Raises SeqgenError for probabilities that are not numbers, as a model gives that has diverged.
     """
     cdf = probs.double().cumsum(-1)
     total = check_probs(cdf[..., -1:].contiguous())
@@ -97,7 +98,7 @@ def invert(probs: Tensor, noise: Tensor) -> Tensor:
 
 
 def check_probs(probs: Tensor) -> Tensor:
-    """The probabilities as they are. Raises ValueError for what is not a number, as a model gives that has diverged."""
+    """The probabilities as they are. Raises SeqgenError for what is not a number, as from a diverged model."""
     if math.isnan(probs.sum().item()):
-        raise ValueError("a probability is not a number: the model has diverged, or its weights are damaged")
+        raise SeqgenError("a probability is not a number: the model has diverged, or its weights are damaged")
     return probs

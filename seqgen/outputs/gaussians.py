@@ -27,7 +27,7 @@ class Gaussians(Output):
     gradient from a component that has collapsed.
 
     A temperature divides log w and multiplies sigma. What is drawn then follows no power of the likelihood; 0 gives the
-    mean of the heaviest component. Other fields of `sampling` raise ValueError. All is computed in float64.
+    mean of the heaviest component. Other fields of `sampling` raise SeqgenError. All is computed in float64.
 
     >>> output = Gaussians()
     >>> o_1 = torch.tensor([2.0, math.log(0.5)])  # mean 2, sigma 0.501
@@ -90,7 +90,7 @@ class GaussianMixture(Distribution):
 
         Noise comes in multiples of 2^-53: 0 stands for all that lies below the first, and counts as 2^-54, so that
         the result is finite. One Gaussian has a closed form; the number sought in a mixture lies between its
-        components' own, and is found by bisection. Raises ValueError for parameters that are not numbers.
+        components' own, and is found by bisection. Raises SeqgenError for parameters that are not numbers.
         """
         self.parts.check()
         value = value.double().clamp(2**-54, 1 - 2**-53)

@@ -5,6 +5,7 @@ from torch import Tensor
 from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
+from seqgen.config import SeqgenError
 from seqgen.output import PLAIN, Output, Sampling
 from seqgen.outputs.mixture import Components, check_count, check_floor, components, spread, temper
 
@@ -31,7 +32,7 @@ class DiscretizedLogistics(Output):
 
     A temperature divides log w and multiplies s. What is drawn then follows no power of the likelihood; 0 gives the
     level nearest to the mean of the heaviest component, the mode in the limit. Other fields of `sampling` raise
-    ValueError. All is computed in float64, since places, scales and bins span many orders of magnitude.
+    SeqgenError. All is computed in float64, since places, scales and bins span many orders of magnitude.
 
     >>> output = DiscretizedLogistics(levels=5, mixtures=1)
     >>> [round(p, 4) for p in output(torch.zeros(3)).log_prob(torch.arange(5)).exp().tolist()]
@@ -45,7 +46,7 @@ class DiscretizedLogistics(Output):
 
     def __init__(self, levels: int = 65536, mixtures: int = 10, floor: float = 0.1) -> None:
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 2**24:
-            raise ValueError(f"levels is {levels!r}, expected a whole number from 2 to 2^24, which float32 tells apart")
+            raise SeqgenError(f"levels is {levels!r}, expected a whole number from 2 to 2^24 (float32)")
         self.levels = levels
         self.mixtures = check_count(mixtures)
         self.floor = check_floor(floor)
@@ -113,7 +114,7 @@ class DiscretizedLogisticMixture(Distribution):
     def icdf(self, value: Tensor) -> Tensor:
         """The lowest level at which the CDF exceeds the value (...) in [0, 1), by bisection: monotone in the value.
 
-        Raises ValueError for parameters that are not numbers.
+        Raises SeqgenError for parameters that are not numbers.
         """
         self.parts.check()
         # Round-off must not step over the last possible level, the first to reach the total.

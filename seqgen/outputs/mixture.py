@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from seqgen.config import SeqgenError
 from seqgen.output import PLAIN, Sampling
 
 LARGEST = 80.0
@@ -20,9 +21,9 @@ class Components(NamedTuple):
     scales: Tensor
 
     def check(self) -> None:
-        """Raises ValueError for components that are not numbers, as a model gives that has diverged."""
+        """Raises SeqgenError for components that are not numbers, as a model gives that has diverged."""
         if any(bool(part.isnan().any()) for part in self):
-            raise ValueError("a parameter is not a number: the model has diverged, or its weights are damaged")
+            raise SeqgenError("a parameter is not a number: the model has diverged, or its weights are damaged")
 
 
 def components(parameters: Tensor, centres: Tensor, unit: float, floor: float) -> Components:
@@ -43,12 +44,12 @@ def spread(count: int, device: torch.device) -> Tensor:
 def temper(parts: Components, sampling: Sampling) -> Components:
     """Log-weights divided by the temperature and scales multiplied by it; at 0 the heaviest component is left, a spike.
 
-    Of components of equal weight the first is the heaviest. Raises ValueError for `top_k`, `top_p` and `exclude`,
+    Of components of equal weight the first is the heaviest. Raises SeqgenError for `top_k`, `top_p` and `exclude`,
     which ask for a ranking of the symbols that a mixture does not make.
     """
     for name in ("top_k", "top_p", "exclude"):
         if (value := getattr(sampling, name)) != (expected := getattr(PLAIN, name)):
-            raise ValueError(f"{name} is {value!r}, expected {expected!r}: a mixture has a temperature only")
+            raise SeqgenError(f"{name} is {value!r}, expected {expected!r}: a mixture has a temperature only")
     if sampling.temperature == 1:
         return parts
     tiny = torch.finfo(torch.float64).tiny
@@ -63,14 +64,14 @@ def temper(parts: Components, sampling: Sampling) -> Components:
 
 
 def check_floor(floor: float) -> float:
-    """`floor` as it is; raises ValueError for what no scale can rest on, or what lets gradients overflow."""
+    """`floor` as it is; raises SeqgenError for what no scale can rest on, or what lets gradients overflow."""
     if isinstance(floor, bool) or not isinstance(floor, int | float) or not 1e-12 <= floor < math.inf:
-        raise ValueError(f"floor is {floor!r}, expected a finite number of 1e-12 or more")
+        raise SeqgenError(f"floor is {floor!r}, expected a finite number of 1e-12 or more")
     return floor
 
 
 def check_count(mixtures: int) -> int:
-    """`mixtures` as it is; raises ValueError for what is no number of components."""
+    """`mixtures` as it is; raises SeqgenError for what is no number of components."""
     if isinstance(mixtures, bool) or not isinstance(mixtures, int) or mixtures < 1:
-        raise ValueError(f"mixtures is {mixtures!r}, expected a whole number of 1 or more")
+        raise SeqgenError(f"mixtures is {mixtures!r}, expected a whole number of 1 or more")
     return mixtures

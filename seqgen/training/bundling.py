@@ -14,6 +14,7 @@ from seqgen.checkpoints import folder as checkpoint
 from seqgen.checkpoints.card import card
 from seqgen.codecs import Pixels
 from seqgen.codecs.sound import Sound
+from seqgen.config import SeqgenError
 from seqgen.data.evaluation import held_out, opened
 from seqgen.data.seen import HASHES, seen
 from seqgen.inference.score import Total
@@ -115,7 +116,7 @@ def _classes(pipeline: Pipeline) -> Iterator[dict[str, str]]:
 def training_command(run: Path, recipe: str) -> str:
     """`seqgen fit` with the flags that make the recipe the run's own config.yaml, to the last default.
 
-    Raises CheckpointError where there is no config.yaml, and ValueError where no flags lead from one to the other.
+    Raises CheckpointError where there is no config.yaml, and SeqgenError where no flags lead from one to the other.
     """
     from seqgen.training.fit import resolved
 
@@ -133,6 +134,6 @@ def _differences(recipe: dict[str, Any], run: dict[str, Any], before: str = "--"
         if isinstance(here, dict) and isinstance(there, dict):
             yield from _differences(here, there, f"{flag.removesuffix('.')}.")
         elif here != there and key == "class_path":
-            raise ValueError(f"{flag} is {there}, the recipe says {here}: the run is none of this recipe")
+            raise SeqgenError(f"{flag} is {there}, the recipe says {here}: the run is none of this recipe")
         elif here != there:
             yield f"{flag}={'null' if there is None else there}"

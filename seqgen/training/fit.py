@@ -26,6 +26,7 @@ import seqgen.data.table
 import seqgen.data.text
 import seqgen.models
 import seqgen.outputs  # noqa: F401
+from seqgen.config import SeqgenError
 from seqgen.data.module import DataModule
 from seqgen.pipeline import load
 from seqgen.training.module import Training
@@ -57,17 +58,17 @@ class Fit(LightningCLI):
 
 
 def main(arguments: list[str]) -> int:
-    """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises ValueError for what cannot be trained."""
+    """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises SeqgenError for what cannot be trained."""
     _quiet()
     try:
         try:
             cli = _cli(Fit, arguments)
         except ValueError as error:  # of a constructor, which jsonargparse wraps in how it came to call it
             cause = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", str(error), re.DOTALL)
-            raise error if cause is None else ValueError(cause[1]) from None
+            raise error if cause is None else SeqgenError(cause[1]) from None
         return _fit(cli, Path(cli.config["run"]))
     except MisconfigurationException as error:
-        raise ValueError(str(error)) from error
+        raise SeqgenError(str(error)) from error
 
 
 def _cli(kind: type[Fit], arguments: list[str]) -> Fit:
@@ -93,13 +94,13 @@ def _fit(cli: Fit, folder: Path) -> int:
     last, watch, trainer = folder / LAST, cli.watch, cli.trainer
     resume = bool(cli.config["resume"])
     if resume and not last.is_file():
-        raise ValueError(f"nothing to resume: {last} is not there")
+        raise SeqgenError(f"nothing to resume: {last} is not there")
     if not resume and (last.exists() or (folder / "model").exists()):
-        raise ValueError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
+        raise SeqgenError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
     if 0 in (trainer.max_steps, trainer.max_epochs):
-        raise ValueError(f"nothing to train: max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}")
+        raise SeqgenError(f"nothing to train: max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}")
     if trainer.world_size > 1:
-        raise ValueError(f"got {trainer.world_size} devices; seqgen trains on one, --trainer.devices 1")
+        raise SeqgenError(f"got {trainer.world_size} devices; seqgen trains on one, --trainer.devices 1")
     if resume and (done := _done(last, trainer)):
         print(f"{folder}: nothing left to do, {done}; --trainer.max_steps says more", file=sys.stderr)
         return 0
@@ -175,7 +176,7 @@ def _resumed(arguments: list[str]) -> list[str]:
         return arguments
     folder = Path(named[-1])
     if not (folder / "config.yaml").is_file():
-        raise ValueError(f"nothing to resume: {folder / 'config.yaml'} is not there")
+        raise SeqgenError(f"nothing to resume: {folder / 'config.yaml'} is not there")
     return ["--config", str(folder / "config.yaml"), *arguments]
 
 
@@ -199,7 +200,7 @@ def _recipe(name: str) -> Path:
         for path in (Path(root) / name, Path(root) / name.removeprefix("recipes/")):
             if path.is_file():
                 return path
-    raise ValueError(f"no config {name!r}: neither a file nor an installed recipe such as names/gru.yaml")
+    raise SeqgenError(f"no config {name!r}: neither a file nor an installed recipe such as names/gru.yaml")
 
 
 def _quiet() -> None:

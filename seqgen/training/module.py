@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import seqgen
-from seqgen.config import describe
+from seqgen.config import SeqgenError, describe
 from seqgen.data.module import DataModule
 from seqgen.data.vectors import Vectors
 from seqgen.inference.conditioning import check_fit
@@ -64,9 +64,9 @@ class Training(LightningModule):
     ) -> None:
         super().__init__()
         if not 0 < lr < math.inf or (ema is not None and not 0 <= ema < 1):
-            raise ValueError(f"lr is {lr} and ema {ema}; expected a positive lr and an ema from 0 to below 1")
+            raise SeqgenError(f"lr is {lr} and ema {ema}; expected a positive lr and an ema from 0 to below 1")
         if not 0 <= label_dropout <= 1:
-            raise ValueError(f"label_dropout is {label_dropout}, expected a number from 0 to 1")
+            raise SeqgenError(f"label_dropout is {label_dropout}, expected a number from 0 to 1")
         self.make = model
         self.output = output
         self.lr, self.weight_decay, self.betas = lr, weight_decay, betas
@@ -91,7 +91,7 @@ class Training(LightningModule):
         return data
 
     def configure_model(self) -> None:
-        """Build the model for the data at hand. Raises ValueError for data that a resumed run was not begun on."""
+        """Build the model for the data at hand. Raises SeqgenError for data that a resumed run was not begun on."""
         if self.model is not None:
             return
         data = self.data
@@ -106,7 +106,7 @@ class Training(LightningModule):
         support = self.model.output(torch.zeros(self.model.output.size))
         fine = not support.has_enumerate_support or getattr(self.model.output, "levels", 0) > COARSE
         if fine and "16" in str(self.trainer.precision):
-            raise ValueError(
+            raise SeqgenError(
                 f"precision is {self.trainer.precision}, whose numbers have three digits, and the parameters of "
                 f"{type(self.model.output).__name__} need more, expected --trainer.precision 32-true"
             )
@@ -171,7 +171,7 @@ class Training(LightningModule):
         loss = nats / symbols
         value = loss.item()
         if not math.isfinite(value):
-            raise ValueError(f"the loss is {value} at step {self.global_step}; try a lower --model.lr than {self.lr}")
+            raise SeqgenError(f"the loss is {value} at step {self.global_step}; try a lower --model.lr than {self.lr}")
         self.log_dict({"nats": value, "bits": value / math.log(2)}, prog_bar=True, batch_size=1)
         return loss if loss.requires_grad else None
 
@@ -263,11 +263,11 @@ class Training(LightningModule):
         checkpoint["begun_on"] = self._begun_on()
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take the carried state up again. Raises ValueError if data or codec are not those of the run."""
+        """Take the carried state up again. Raises SeqgenError if data or codec are not those of the run."""
         for what, now in self._begun_on().items():
             before = checkpoint["begun_on"].get(what)
             if before != now:
-                raise ValueError(
+                raise SeqgenError(
                     f"cannot resume: {what} changed since the run was begun, from {_short(before)} to {_short(now)}; "
                     "a run goes on with the data, codec and batches that it was begun on"
                 )
