@@ -15,7 +15,7 @@ RARE = 0.05
 
 def scores(pipeline: Pipeline, items: list[Any], background: Pipeline | None = None) -> dict[str, Tensor]:
     """What is low for strange items, by name, each (N,) float64: p-values, and the likelihood ratio."""
-    totals = [one.total for one in pipeline.score(items)]
+    totals = pipeline.totals(items)
     found = {
         "p-value": [pipeline.p_value(total) for total in totals],
         "two-sided": [pipeline.p_value(total, side="both") for total in totals],

@@ -67,6 +67,11 @@ class Context(NamedTuple):
     features: Tensor | None = None
     order: Order | None = None
 
+    def rows(self, index: Any) -> "Context":
+        """The context of some rows of the batch."""
+        labels, features = (None if part is None else part[index] for part in (self.labels, self.features))
+        return Context(labels, features, self.order)
+
 
 def arranged(x: Tensor, context: Context | None, order: Order | None) -> tuple[Tensor, Context | None]:
     """Vectors (B, T) as sequences in an order, and the context that says so; both as they are where there is none."""
@@ -87,6 +92,12 @@ class Batch(NamedTuple):
     context: Context | None = None
     weight: Tensor | None = None
     window: int | None = None
+
+    def rows(self, index: Any) -> "Batch":
+        """Some rows of the batch."""
+        context = None if self.context is None else self.context.rows(index)
+        weight = None if self.weight is None else self.weight[index]
+        return Batch(self.x[index], self.mask[index], context, weight, self.window)
 
     def to(self, device: torch.device) -> "Batch":
         """The batch on another device."""

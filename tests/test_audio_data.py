@@ -16,10 +16,11 @@ from seqgen.codecs import Chars, MuLaw, Waveform
 from seqgen.data import clips as clips_module
 from seqgen.data import windows
 from seqgen.data.audio import Audio
-from seqgen.data.corpus import DataError, write_clips
+from seqgen.data.corpus import write_clips
 from seqgen.data.layout import cut, divide
 from seqgen.data.loader import Loader
 from seqgen.media import audio
+from seqgen.media.files import DataError
 from seqgen.media.mel import LogMel
 from seqgen.model import Batch, Context
 from seqgen.outputs import Categorical, Gaussians

@@ -10,7 +10,7 @@ import torch
 
 from seqgen.codec import Codec
 from seqgen.codecs import Chars
-from seqgen.config import _REGISTRY, ConfigError, Configurable, build, describe
+from seqgen.config import ConfigError, Configurable, build, describe, registered
 from seqgen.model import Model
 from seqgen.models import RNN, NGram
 from seqgen.output import Output
@@ -179,10 +179,10 @@ def test_abstract_classes_are_not_offered() -> None:
 
 
 def test_two_classes_of_one_name_are_refused() -> None:
-    known = _REGISTRY["Categorical"]
+    known = registered(Output)["Categorical"]
     with pytest.raises(TypeError, match="two Configurable classes are called Categorical"):
         type("Categorical", (Configurable,), {"__module__": "elsewhere"})
-    assert _REGISTRY["Categorical"] is known
+    assert registered(Output)["Categorical"] is known
 
 
 def test_a_missing_argument_is_the_constructors_to_refuse() -> None:

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from seqgen.codecs import SentencePiece
-from seqgen.data.corpus import DataError
 from seqgen.data.lines import Lines
 from seqgen.data.loader import Loader
 from seqgen.data.text import Text
+from seqgen.media.files import DataError
 from seqgen.model import Batch
 
 random.seed(0)

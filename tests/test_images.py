@@ -15,9 +15,9 @@ from PIL import Image
 
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs import Pixels
-from seqgen.data.corpus import DataError
 from seqgen.data.images import Images
 from seqgen.data.pictures import part_of, pictures
+from seqgen.media.files import DataError
 from seqgen.media.grid import dots, grid, png
 
 RANDOM = np.random.default_rng(0)

@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from seqgen.codecs import Chars, SentencePiece
-from seqgen.data.corpus import DataError
 from seqgen.data.lines import Lines
 from seqgen.data.loader import Loader
+from seqgen.media.files import DataError
 from seqgen.model import Batch
 
 random.seed(0)

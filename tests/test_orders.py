@@ -11,11 +11,11 @@ import pytest
 import torch
 from examples import fvsbn, made, nade
 from PIL import Image
+from scoring import ensemble
 from torch import Tensor
 
 from seqgen.codecs import Chars, Pixels, Table
 from seqgen.inference.generate import draw_noise, sample
-from seqgen.inference.score import ensemble
 from seqgen.model import Context, Model, Order, arranged
 from seqgen.models import NADE, PixelCNN
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
@@ -286,7 +286,7 @@ def test_log_densities_are_in_original_units() -> None:
     pipeline, z = Pipeline(model, table()), table().encode(row).unsqueeze(0)
     shift = math.log(1 * 10 * 0.1 * 2)
     assert pipeline.score(row).log_prob == pytest.approx(model.log_prob(z).sum().item() - shift, abs=1e-9)
-    (total,) = pipeline.score_orders([row], 3)
+    (total,) = pipeline.totals([row], orders=3)
     assert -total.nats == pytest.approx(ensemble(model, z, None, 3).item() - shift, abs=1e-9)
     assert (total.symbols, total.units, total.unit) == (4, 1, "row")
 

@@ -16,10 +16,11 @@ import pytest
 import scipy.io
 from test_corpora import load
 
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import FetchError, wheel
 from seqgen.data.images import Images
 from seqgen.data.table import Table
+from seqgen.media.files import DataError
 
 digits, wine = load("digits"), load("table")
 RANDOM = np.random.default_rng(0)

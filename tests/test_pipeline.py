@@ -201,14 +201,18 @@ def test_labels_reach_the_model() -> None:
     scores = {str(label): made.score("ab", label=label).log_prob for label in (None, {"sex": "F"}, {"sex": "M"})}
     assert len(set(scores.values())) == 3
     assert made.score("ab", label={}).log_prob == scores["None"]
-    both = made.context({"year": "newest", "sex": "M"}, 2)
+    both = made.conditioning.context({"year": "newest", "sex": "M"}, 2)
     assert both.labels.tolist() == [[2, 3], [2, 3]]
-    assert made.context({"year": "old"}, 1).labels.tolist() == [[0, 1]]
+    assert made.conditioning.context({"year": "old"}, 1).labels.tolist() == [[0, 1]]
 
 
 def test_a_single_label_needs_no_name() -> None:
     made = pipeline({"sex": ["F", "M"]})
-    assert made.context("M", 1).labels.tolist() == made.context({"sex": "M"}, 1).labels.tolist() == [[2]]
+    assert (
+        made.conditioning.context("M", 1).labels.tolist()
+        == made.conditioning.context({"sex": "M"}, 1).labels.tolist()
+        == [[2]]
+    )
 
 
 @pytest.mark.parametrize(

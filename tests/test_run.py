@@ -22,14 +22,15 @@ import seqgen
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.cli import main as cli
 from seqgen.training import fit
-from seqgen.training.run_folder import RunFolder, SafeCheckpointIO
+from seqgen.training.run_folder import RunFolder
+from seqgen.training.training_checkpoints import SafeCheckpointIO
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield
 
 

@@ -7,11 +7,12 @@ from collections.abc import Iterator
 import pytest
 import torch
 from examples import MODELS, classes_of, countable, draw_context, draw_symbols, ngram, rnn
+from scoring import follow
 
 import seqgen.inference.score
 from seqgen import Pipeline
 from seqgen.codecs import Chars
-from seqgen.inference.score import Total, columns, follow
+from seqgen.inference.score import Total, score_symbols
 from seqgen.outputs import Categorical, DiscretizedLogistics
 
 TEXT = "abcabbaccabcbabcccaabc" * 30
@@ -27,7 +28,7 @@ def test_columns_equal_brute_force(name: str) -> None:
     model, generator = MODELS[name](), torch.Generator().manual_seed(1)
     x, context = draw_symbols(model, 3, 6, generator), draw_context(model, 3, generator)
     parameters = model(x, context).detach()
-    got = columns(model.output, parameters, x)
+    got = score_symbols(model.output, parameters, x)
     if not countable(model.output):
         assert got.ranks is got.entropies is None
         torch.testing.assert_close(got.log_probs, model.output(parameters.double()).log_prob(x), rtol=0, atol=1e-12)
@@ -45,7 +46,7 @@ def test_columns_equal_brute_force(name: str) -> None:
 
 def test_classes_of_probability_zero_have_a_rank_and_leave_a_finite_entropy() -> None:
     logits = torch.tensor([[[0.0, -math.inf, 0.0, -1e4]]])
-    got = columns(Categorical(4), logits.expand(1, 4, -1), torch.arange(4).unsqueeze(0))
+    got = score_symbols(Categorical(4), logits.expand(1, 4, -1), torch.arange(4).unsqueeze(0))
     assert got.ranks.tolist() == [[1, 4, 1, 3]]
     assert got.log_probs[0, 1] < -1e30
     torch.testing.assert_close(got.entropies, torch.full((1, 4), math.log(2), dtype=torch.float64))
@@ -53,7 +54,7 @@ def test_classes_of_probability_zero_have_a_rank_and_leave_a_finite_entropy() ->
 
 def test_too_many_classes_have_no_ranks() -> None:
     output = DiscretizedLogistics(levels=65536, mixtures=2)
-    got = columns(output, torch.zeros(1, 3, output.size), torch.tensor([[0, 300, 65535]]))
+    got = score_symbols(output, torch.zeros(1, 3, output.size), torch.tensor([[0, 300, 65535]]))
     assert got.ranks is got.entropies is None
     assert got.log_probs.shape == (1, 3)
 
@@ -86,7 +87,7 @@ def test_no_more_than_a_chunk_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     advance = model.advance
     monkeypatch.setattr(model, "advance", lambda x, *rest: (seen.append(x.shape[1]), advance(x, *rest))[1])
     monkeypatch.setattr(seqgen.inference.score, "CHUNK", 10)
-    list(follow(model, [torch.zeros(2, 25, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.int64)]))
+    follow(model, [torch.zeros(2, 25, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.int64)])
     assert seen == [10, 10, 5]
 
 

@@ -16,7 +16,7 @@ from seqgen.codec import UnknownSymbol
 from seqgen.codecs import Pixels, Table
 from seqgen.config import build, describe
 from seqgen.data import table
-from seqgen.data.corpus import DataError
+from seqgen.media.files import DataError
 from seqgen_recipes.table import folds
 
 FOLDS = Path(__file__).parents[2] / "shared" / "data" / "uci" / "red_wine_nade_folds.hdf5"

@@ -27,7 +27,7 @@ from seqgen.media.audio import Clip
 from seqgen.media.mel import LogMel
 from seqgen.output import Sampling
 from seqgen.pipeline import Pipeline
-from seqgen_recipes.speech.recognise import opened, samples
+from seqgen_recipes.speech.recognise import open_clips, samples
 
 ITERATIONS = 60  # of Griffin-Lim
 ABOUT = """The mel distance is the root mean square of differences of log-mel bands, over bands and frames, in dB.
@@ -125,7 +125,8 @@ def resynthesized(
 ) -> list[Clip]:
     """The model's clips, each from the features of one of `clips` and as long, all drawn at once."""
     count, length = len(clips), max(len(clip.samples) for clip in clips)
-    context = pipeline.context(list(labels) if pipeline.labels else None, count, clips)
+    signals = [pipeline.modality.signal(pipeline.codec, clip) for clip in clips]
+    context = pipeline.conditioning.context(list(labels) if pipeline.labels else None, count, signals)
     noise = generate.draw_noise(count, length, seed)
     sampling = Sampling(temperature, exclude=pipeline.codec.unsampled)
     rows = generate.sample(pipeline.model, noise, sampling, context).cpu()
@@ -170,7 +171,7 @@ def main() -> None:
     pipeline = seqgen.load(options.run)
     if (frames := pipeline.features) is None:
         raise SeqgenError(f"{options.run} is not conditioned on mel spectra, expected a vocoder")
-    originals, labels = held_out(opened(options.run, pipeline, options.path), options.clips, options.seconds)
+    originals, labels = held_out(open_clips(options.run, pipeline, options.path), options.clips, options.seconds)
     began = time.monotonic()
     made = {"model": resynthesized(pipeline, originals, labels, options.temperature, options.seed)}
     seconds = time.monotonic() - began

@@ -34,6 +34,7 @@ class SentencePiece(Codec):
         model: The trained model in base64; None is trained by `fit`.
     """
 
+    modality = "text"
     unit = "character"
 
     def __init__(

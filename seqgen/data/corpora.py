@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 from seqgen.data import corpus
-from seqgen.data.corpus import CLIPS, Corpus, DataError, write_clips
+from seqgen.data.corpus import CLIPS, Corpus, write_clips
 from seqgen.data.fetch import cache, extract, http, made_folder
 from seqgen.media import audio
+from seqgen.media.files import DataError
 
 LIMIT = 256 << 30  # bytes that an archive may unpack to; the largest part of LibriTTS has some 60 GB
 

@@ -1,20 +1,21 @@
 """One long text."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from seqgen.codec import Codec
+from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs import Chars
-from seqgen.data.corpus import Corpus, DataError, read
-from seqgen.data.loader import Loader, counts, store, tensor
+from seqgen.data.corpus import Corpus
+from seqgen.data.loader import PARTS, Loader, counts, store, tensor
 from seqgen.data.module import DataModule
 from seqgen.inference.detect import MOST, Calibration, calibrate
 from seqgen.inference.score import NUMBERS
+from seqgen.media.files import CountedLines, DataError, read_text
 from seqgen.model import Batch, Model
 
 SHORTEST = 8
@@ -42,6 +43,8 @@ class Text(DataModule):
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
     """
 
+    planned = ("batch_size", "length")
+
     def __init__(
         self,
         path: str | None = None,
@@ -53,41 +56,64 @@ class Text(DataModule):
         test: float = 0.05,
         encoding: str = "utf-8",
     ) -> None:
-        super().__init__()
+        super().__init__(path, corpus, val, test)
         if batch_size < 1 or length < 1:
             raise DataError(f"batch_size is {batch_size} and length {length}, expected 1 or more")
-        self.source = path or corpus
         self.codec = codec or Chars()
         self.batch_size = batch_size
         self.length = length
-        self.shares = (val, test)
         self.encoding = encoding
-        self.labels = {}
 
     def read(self, path: Path) -> None:
         """Length, alphabet and symbols of the file."""
-        total = sum(map(len, read(path, self.encoding)))
+        total = sum(map(len, self._pieces(path)))
         if not total:
             raise DataError(f"{path} is empty, expected text")
         val, test = counts(total, self.shares)
-        train = total - val - test
-        seen = train if self.codec.learns else total
-        self.codec = self.codec.fit(_portion(read(path, self.encoding), 0, seen))
-        for name, start, stop in (("train", 0, train), ("val", train, train + val), ("test", train + val, total)):
-            pieces = self.codec.pieces(_portion(read(path, self.encoding), start, stop))
-            self.parts[name] = store(pieces, self.symbols_known)
+        train, chosen = total - val - test, val - val // 2
+        fitted = train if self.codec.learns else total
+        self.codec = self.codec.fit(_portion(self._pieces(path), 0, fitted))
+        ends = itertools.accumulate((train, chosen, val - chosen, test))
+        start = 0
+        for name, stop in zip(PARTS, ends, strict=True):
+            self.parts[name] = self._store(path, start, stop)
+            start = stop
+
+    def _pieces(self, path: Path) -> Iterator[str]:
+        """The text, without what has no symbol if that is to be skipped."""
+        pieces = read_text(path, self.encoding)
+        if self.unknown != "skip":
+            yield from pieces
+            return
+        count = 0
+        for piece in pieces:
+            kept, dropped = self.codec.drop_unknown(piece)
+            count += dropped
+            yield kept
+        self.skipped = [f"{count} characters"] if count else []
+
+    def _store(self, path: Path, start: int, stop: int) -> np.ndarray:
+        """The symbols of characters start .. stop - 1. Raises UnknownSymbol with the line."""
+        text = CountedLines(_portion(self._pieces(path), start, stop))
+        try:
+            return store(self.codec.pieces(text), self.symbols_known)
+        except UnknownSymbol as error:
+            part = " of the part" if start else ""
+            where = "" if error.position is None else f", line {text.line(error.position)}{part}"
+            hint = "; unknown='skip' leaves such characters out" if self.reading_whole else ""
+            raise UnknownSymbol(f"{path}{where}: {error}{hint}") from None
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """The lanes."""
-        return {"batch_size": self.batch_size, "length": self.length, "val and test": list(self.shares)}
+    def training_symbols(self) -> float:
+        """Of the training part."""
+        return len(self.parts["train"])
 
     def train_dataloader(self) -> Loader:
         """Windows of all lanes, (batch_size, length) each. Raises DataError for a text too short for them."""
         if len(self.parts["train"]) < 2 * self.batch_size:
             raise DataError(
                 f"{self.source} leaves {len(self.parts['train'])} symbols to train on, fewer than 2 for each of "
-                f"batch_size {self.batch_size} lanes; expected a longer text or a smaller --data.batch_size"
+                f"batch_size {self.batch_size} lanes; expected a longer text or a smaller batch_size"
             )
         return self._loader("train", self.batch_size, self.length)
 
@@ -97,12 +123,15 @@ class Text(DataModule):
         lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
         return self._loader(part, lanes, max(self.length, LONGEST))
 
-    def calibration(self, model: Model) -> Calibration:
+    def calibration(self, model: Model) -> Calibration | None:
         """Scores of stretches of 8, 16, 32 ... symbols that begin where a line does, as does what people write."""
+        if not len(self.parts["calibration"]):
+            return None
         return calibrate(model, self._stretches(), self.codec.log_jacobian)
 
     def _stretches(self) -> Iterator[Batch]:
-        symbols, length = self.parts["val"], min(SHORTEST, len(self.parts["val"]))
+        symbols = self.parts["calibration"]
+        length = min(SHORTEST, len(symbols))
         ends = [self.codec.decode(torch.tensor([symbol])).endswith("\n") for symbol in range(self.symbols_known)]
         ending = np.array(ends)[symbols]
         begins = np.flatnonzero(np.append(True, ending[:-1]) & ~ending)

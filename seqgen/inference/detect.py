@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from seqgen.config import SeqgenError
+from seqgen.inference.score import evaluating, jacobian, score_batch
 from seqgen.model import Batch, Carry, Context, Model, arranged
 
 Side = Literal["low", "both"]
@@ -69,7 +70,6 @@ class Calibration:
         return cls(tensors["scores"].double(), tensors["symbols"].double())
 
 
-@torch.inference_mode()
 def calibrate(
     model: Model, batches: Iterable[Batch], log_jacobian: Tensor | float = 0.0, stride: int = 1
 ) -> Calibration:
@@ -82,19 +82,16 @@ def calibrate(
     counts: list[Tensor] = []  # (B,)
     carries: list[Carry | None] = [None, None]
     for batch in _every(batches, stride):
-        x, mask, context, _, window = batch.to(model.device)
-        jacobian = (torch.as_tensor(log_jacobian, dtype=torch.float64, device=x.device) * mask).sum(1)
         found = []
-        for version, said in enumerate(_versions(context)):
-            y, said = arranged(x, said, model.order_number(0))
-            rows, carries[version] = model.advance(y, carries[version] if window else None, said)
-            log_probs = model.output(rows.double()).log_prob(y)
-            found.append(log_probs.masked_fill(~mask, 0).sum(1) + jacobian)
-        if window:
-            totals[-1], counts[-1] = totals[-1] + torch.stack(found).cpu(), counts[-1] + mask.sum(1).cpu()
+        for version, context in enumerate(_versions(batch.context)):
+            scored = score_batch(model, batch._replace(context=context), carries[version])
+            carries[version] = scored.carry
+            found.append((scored.totals + jacobian(log_jacobian, scored.batch.mask)).cpu())
+        if batch.window:
+            totals[-1], counts[-1] = totals[-1] + torch.stack(found), counts[-1] + batch.mask.sum(1)
         else:
-            totals.append(torch.stack(found).cpu())
-            counts.append(mask.sum(1).cpu())
+            totals.append(torch.stack(found))
+            counts.append(batch.mask.sum(1))
     if not totals:
         raise SeqgenError("there are no held-out items to calibrate on")
     symbols = torch.cat(counts).double()
@@ -118,11 +115,7 @@ def _every(batches: Iterable[Batch], stride: int) -> Iterator[Batch]:
         kept = torch.arange(-behind % stride, len(batch.x), stride)
         behind += len(batch.x)
         if len(kept):
-            context = batch.context
-            if context is not None:
-                labels, features = (None if part is None else part[kept] for part in context[:2])
-                context = context._replace(labels=labels, features=features)
-            yield Batch(batch.x[kept], batch.mask[kept], context)
+            yield batch.rows(kept)
 
 
 def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:
@@ -194,13 +187,14 @@ def purify(model: Model, x: Tensor, radius: int, context: Context | None = None)
         return x
     moves = sorted(range(-radius, radius + 1), key=abs)
     near = torch.tensor(moves, device=x.device).view(-1, 1, 1) + x  # (M, B, T)
-    parameters, state = model.start(len(x), context)
     chosen: list[Tensor] = []
-    for candidates in near.unbind(2):
-        if chosen:
-            rows, state = model.step(chosen[-1].unsqueeze(1), state, context)
-            parameters = rows[:, 0]
-        chosen.append(_likeliest(model, parameters, candidates, levels))
+    with evaluating(model):
+        parameters, state = model.start(len(x), context)
+        for candidates in near.unbind(2):
+            if chosen:
+                rows, state = model.step(chosen[-1].unsqueeze(1), state, context)
+                parameters = rows[:, 0]
+            chosen.append(_likeliest(model, parameters, candidates, levels))
     found = torch.stack(chosen, 1)
     return found if order is None else order.restore(found)
 
