@@ -63,8 +63,7 @@ def unique(folder: Path, sizes: Sequence[int], name: str = "{:03}.wav", first: i
 
 def ready(data: Audio, past: int | None = None) -> Audio:
     data.past = past
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 

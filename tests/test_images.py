@@ -27,8 +27,7 @@ COLOURS = RANDOM.integers(0, 256, (30, 4, 5, 3), dtype=np.uint8)
 
 def module(path: Path, **arguments: Any) -> Images:
     data = Images(path=str(path), **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -277,7 +276,7 @@ def test_arguments_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected"):
             module(tmp_path / "x.npz", **arguments)
     with pytest.raises(DataError, match="no data"):
-        Images().prepare_data()
+        Images().setup()
     with pytest.raises(DataError, match=r"pictures of shape \(4, 5\), expected \(5, 5, 1\)"):
         pictures(tmp_path / "x.npz", [5, 5])
 

@@ -297,14 +297,14 @@ def test_scoring_many_is_scoring_each() -> None:
     rows = pipeline.sample(70, seed=3)
     for row, scores in zip(rows[::23], pipeline.score(rows)[::23], strict=True):
         torch.testing.assert_close(scores.log_probs, pipeline.score(row).log_probs, rtol=0, atol=1e-9)
-    assert [-total.nats for total in pipeline.score_orders(rows, 1)] == pytest.approx(
+    assert [-total.nats for total in pipeline.totals(rows)] == pytest.approx(
         [scores.log_prob for scores in pipeline.score(rows)], abs=1e-9
     )
 
 
 def test_what_has_no_order_in_time_is_not_scored_in_pieces_and_streams_at_the_end() -> None:
     random = Pipeline(nade(Categorical(3), order="random"), Chars("abc"))
-    with pytest.raises(ValueError, match="order"):
+    with pytest.raises(ValueError, match="scored whole"):
         list(random.score_pieces(["ab", "c"]))
     assert "".join(random.stream(length=13, seed=1)) == random.sample(length=13, seed=1)[0]
     rows = Pipeline(relu(Gaussians(), dimensions=4), table())

@@ -52,8 +52,7 @@ def source(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def read(corpus: Corpus, **arguments: Any) -> Images:
     data = Images(corpus=corpus, **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -114,8 +113,7 @@ def test_real_wheels_are_as_described(corpus: type[Corpus], monkeypatch: pytest.
     (tmp_path / "downloads" / path.name).symlink_to(path)
     if corpus is wine.RedWine:
         data = Table(corpus=corpus())
-        data.prepare_data()
-        data.setup("fit")
+        data.setup()
         assert data.codec.columns == list(wine.COLUMNS)
         assert (len(data.numbers), data.codec.length) == (1599, 11)
         _like_the_real_one(corpus().prepare())

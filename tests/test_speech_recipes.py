@@ -176,7 +176,7 @@ def untrained(folder: Path, features: LogMel | None = None) -> Path:
         arguments["features"] = describe(features)
     description = {"class_path": "Audio", "init_args": arguments}
     data = data_module(description)
-    data.setup("fit")
+    data.setup()
     torch.manual_seed(0)
     model = WaveNet(Categorical(256 + (features is None)), [2, 2], 2, 1, residual=4, gate=4, skip=4, end=4, **local)
     run = folder.with_name("run")
@@ -233,4 +233,4 @@ def test_vocoder(tmp_path: Path, said: Callable[..., str]) -> None:
 def test_a_run_without_its_config(tmp_path: Path) -> None:
     pipeline = Pipeline(WaveNet(Categorical(256), layers=1, blocks=1), MuLaw(RATE))
     with pytest.raises(CheckpointError, match="expected a run folder"):
-        recognise.opened(tmp_path, pipeline)
+        recognise.open_clips(tmp_path, pipeline)

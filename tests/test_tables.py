@@ -30,8 +30,7 @@ def written(path: Path, text: str) -> Path:
 
 def module(path: Path, **arguments: Any) -> table.Table:
     data = table.Table(path=str(path), **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 

@@ -118,7 +118,9 @@ class Lines(DataModule):
             elif self.unknown == "skip":
                 self.skipped.append(f"line {line}: {wrong}")
             else:
-                raise UnknownSymbol(f"{self.path}, line {line}: {wrong}; unknown='skip' leaves such lines out")
+                raise UnknownSymbol(
+                    f"{self.path}, line {line}: {wrong}; unknown='skip' leaves such lines out"
+                ) from wrong
 
     def _table(self, rows: Iterator[str]) -> Iterator[tuple[int, Item]]:
         comma = self.path.suffix == ".csv"
