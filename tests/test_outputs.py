@@ -19,7 +19,7 @@ from torch import Tensor, distributions
 
 from seqgen.config import build, describe
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs import Bernoulli, Categorical
+from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 from seqgen.outputs.categorical import invert
 
 INF = math.inf
@@ -49,7 +49,7 @@ def inverse_cdf(probs: np.ndarray, noise: float) -> int:
 
 def symbols(output: Output, count: int) -> Tensor:
     """Symbols (count,) that span what the output can be."""
-    if output(torch.zeros(output.size)).has_enumerate_support:
+    if output.classes is not None:
         return torch.linspace(0, classes_of(output) - 1, count).round().to(output.dtype)
     return torch.linspace(-5, 5, count, dtype=output.dtype)
 
@@ -57,7 +57,7 @@ def symbols(output: Output, count: int) -> Tensor:
 def mass(output: Output, row: Tensor, sampling: Sampling) -> float:
     """The probability of everything: a sum, or Gauss-Legendre integrals between many quantiles."""
     distribution = output(row, sampling)
-    if distribution.has_enumerate_support:
+    if output.classes is not None:
         return distribution.log_prob(distribution.enumerate_support()).double().exp().sum().item()
     noise = torch.linspace(-30, 30, 20_000, dtype=torch.float64).sigmoid()
     ends = distribution.icdf(noise).numpy()
@@ -112,6 +112,29 @@ def test_describe_then_build_is_the_identity(make: Callable[[], Output]) -> None
     assert describe(built) == describe(output)
     o, x = parameters(output, 5), symbols(output, 5)
     assert torch.equal(built(o).log_prob(x), output(o).log_prob(x))
+
+
+@every_output
+def test_the_declared_classes_are_those_of_the_distribution(make: Callable[[], Output]) -> None:
+    """`classes` is the size of the distribution's support, and None where that cannot be enumerated."""
+    output = make()
+    distribution = output(parameters(output, 3))
+    assert (output.classes is None) == (not distribution.has_enumerate_support)
+    assert (output.classes is None) == output.dtype.is_floating_point
+    if output.classes is not None:
+        support = distribution.enumerate_support(expand=False)
+        assert support.flatten().tolist() == list(range(output.classes))
+        assert output(torch.zeros(output.size)).log_prob(torch.tensor([0, output.classes - 1])).isfinite().all()
+
+
+def test_half_precision_is_declared_where_bfloat16_tells_neighbouring_levels_apart() -> None:
+    for levels in (2, 4, 256, 65536):
+        output = DiscretizedLogistics(levels)
+        places = output.embed(torch.arange(levels)).bfloat16().unique()
+        assert output.half_precision == (len(places) == levels)
+    assert Categorical(300).half_precision
+    assert Bernoulli().half_precision
+    assert not Gaussians().half_precision
 
 
 @every_output_of_classes

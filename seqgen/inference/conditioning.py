@@ -95,8 +95,6 @@ class Conditioned:
 
 def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
     """Raises SeqgenError when the model's output does not speak of the codec's symbols, or its features are others."""
-    support = model.output(torch.zeros(model.output.size))
-    classes = len(support.enumerate_support()) if support.has_enumerate_support else None
     if None not in (codec.shape, model.shape) and codec.shape != model.shape:
         height, width, channels = codec.shape or (0, 0, 0)
         raise SeqgenError(
@@ -108,12 +106,12 @@ def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
             f"items have {codec.length} symbols and the model {model.dimensions} variables, expected as many: "
             f"--model.model.dimensions {codec.length}"
         )
-    if codec.size != classes:
+    if codec.size != model.output.classes:
         raise SeqgenError(
-            f"the codec has {codec.size or 'numbers for'} symbols and the model's output {classes or 'numbers'}, "
-            "expected as many"
+            f"the codec has {codec.size or 'numbers for'} symbols and the model's output "
+            f"{model.output.classes or 'numbers'}, expected as many"
         )
-    expected = (model.init_args.get("features", 0), model.init_args.get("hop", 1))
+    expected = (model.feature_size, model.feature_hop)
     given = (0, 1) if features is None else (features.mels, features.hop)
     if expected[0] != given[0] or (given[0] and expected[1] != given[1]):
         raise SeqgenError(

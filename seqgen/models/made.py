@@ -90,6 +90,7 @@ class MADE(Model):
             raise SeqgenError(f"hidden {list(hidden)}, masks {masks}: expected layers of 1 or more units, 0 or more")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
+        self.label_sizes = tuple(labels)
         self.masks = masks
         self.dimensions, self.orders = dimensions, max(orders, masks) if orders and masks else None
         self.any_order = not orders

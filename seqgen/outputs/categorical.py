@@ -26,7 +26,9 @@ class Categorical(Output):
     1
     """
 
+    classes: int
     dtype = torch.int64
+    half_precision = True
 
     def __init__(self, classes: int) -> None:
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:

@@ -23,8 +23,6 @@ from seqgen.pipeline import Pipeline
 
 BEGIN = 2000
 """Rows at most, by which a model of vectors begins."""
-COARSE = 256
-"""Levels that means in 16 bits still tell apart."""
 
 
 class Training(LightningModule):
@@ -103,9 +101,7 @@ class Training(LightningModule):
         if isinstance(data, Vectors):
             train = data.parts["train"]
             self.model.begin(data.symbols(train[:: 1 + len(train) // BEGIN], 0))
-        support = self.model.output(torch.zeros(self.model.output.size))
-        fine = not support.has_enumerate_support or getattr(self.model.output, "levels", 0) > COARSE
-        if fine and "16" in str(self.trainer.precision):
+        if not self.model.output.half_precision and "16" in str(self.trainer.precision):
             raise SeqgenError(
                 f"precision is {self.trainer.precision}, whose numbers have three digits, and the parameters of "
                 f"{type(self.model.output).__name__} need more, expected --trainer.precision 32-true"
