@@ -253,9 +253,9 @@ def slow(logits: list[float], sampling: Sampling) -> list[float]:
     ranked = ranked[: sampling.top_k or None]
     mass = math.fsum(weights[k] for k in ranked)
     for k in ranked:
-        if abs(before - sampling.top_p) < 1e-9:
+        if sampling.top_p < 1 and abs(before - sampling.top_p) < 1e-9:
             reject()  # round-off decides
-        if chosen and before >= sampling.top_p:
+        if chosen and sampling.top_p < 1 and before >= sampling.top_p:
             break
         chosen.append(k)
         before += weights[k] / mass
@@ -286,6 +286,42 @@ def test_sampling_equals_the_slow_definition(
     if len(logits) == 2:
         got = Bernoulli()(torch.tensor([logits[1] - logits[0]], dtype=torch.float64), sampling).probs
         np.testing.assert_allclose(got.numpy(), slow([0.0, logits[1] - logits[0]], sampling), rtol=1e-9, atol=1e-12)
+
+
+TINY = [3.0, 1e-12, 4e-13, 1e-20, 1e-25]
+
+
+@pytest.mark.parametrize("top_k", [0, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("temperature", [1.0, 0.999])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("weights", [TINY, TINY[::-1], [1.0, 1e-17, 2e-20, 1e-20, 1e-30]], ids=str)
+def test_top_p_of_one_keeps_classes_however_improbable(
+    top_k: int, temperature: float, dtype: torch.dtype, weights: list[float]
+) -> None:
+    """The cumulative probability of the likelier classes rounds to 1; that must not end the nucleus."""
+    x, sampling = torch.tensor(weights, dtype=torch.float64), Sampling(temperature, top_k, 1.0)
+    kept = sorted(range(5), key=lambda k: -weights[k])[: top_k or 5]
+    probs = Categorical(5)(x.log().to(dtype), sampling).probs
+    assert torch.where(probs > 0)[0].tolist() == sorted(kept)
+    powers = x[kept] ** (1 / temperature)
+    torch.testing.assert_close(probs[kept], (powers / powers.sum()).to(dtype), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("sampling", [PLAIN, Sampling(top_k=3), Sampling(top_k=4), Sampling(exclude=(4,))], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_noise_near_one_draws_a_class_of_tiny_probability(sampling: Sampling, dtype: torch.dtype) -> None:
+    """The classes of 1e-12 and 4e-13 own the noise from 1 - 1.4e-12 and from 1 - 4e-13 on."""
+    noise = 1 - torch.tensor([1e-11, 1.3e-12, 5e-13, 3e-13, 2**-53], dtype=torch.float64)
+    logits = torch.tensor([1.0, *TINY[1:]], dtype=torch.float64).log().to(dtype).expand(5, -1)
+    assert Categorical(5).draw(logits, noise, sampling).tolist() == [0, 1, 1, 2, 2]
+
+
+def test_of_many_classes_the_last_are_kept() -> None:
+    """The rounding of a cumulative sum over 10,000 classes is above 1e-13, more than the last ones have."""
+    weights = torch.rand(8, 10_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights[:, -3:] = torch.tensor([3e-12, 2e-12, 1e-12])
+    probs = Categorical(10_000)(weights.log(), Sampling(top_k=9_999)).probs
+    assert (probs > 0).sum(1).tolist() == [9_999] * 8
 
 
 def test_rows_of_a_batch_are_cut_each_for_itself() -> None:
