@@ -27,7 +27,7 @@ def registered(kind: type) -> list[type]:
 
 def labels_of(model: Model) -> list[int]:
     """The number of classes of each label of a model."""
-    return list((model.model if isinstance(model, Under) else model).init_args.get("labels", ()))
+    return list(model.label_sizes)
 
 
 def draw_context(model: Model, batch: int, generator: torch.Generator) -> Context | None:
@@ -40,10 +40,10 @@ def with_labels(
     model: Model, labels: torch.Tensor | None, batch: int, generator: torch.Generator | None = None
 ) -> Context | None:
     """These labels (B, L), and features for 60 symbols if the model takes any: random ones, or always the same ones."""
-    count = model.init_args.get("features", 0)
+    count = model.feature_size
     if not count:
         return None if labels is None else Context(labels)
-    frames = -(-60 // model.init_args["hop"])
+    frames = -(-60 // model.feature_hop)
     one = torch.randn(1, frames, count, generator=torch.Generator().manual_seed(3)).expand(batch, -1, -1)
     features = one if generator is None else torch.randn(batch, frames, count, generator=generator)
     return Context(labels, features.double())
@@ -51,12 +51,13 @@ def with_labels(
 
 def classes_of(output: Output) -> int:
     """K, for outputs of classes."""
-    return len(output(torch.zeros(output.size)).enumerate_support())
+    assert output.classes is not None
+    return output.classes
 
 
 def countable(output: Output) -> bool:
     """Whether symbols are classes; else they are numbers."""
-    return not output.dtype.is_floating_point
+    return output.classes is not None
 
 
 def draw_symbols(model: Model, batch: int, length: int, generator: torch.Generator) -> torch.Tensor:
@@ -138,7 +139,7 @@ class Under(Model):
     def __init__(self, model: Model, number: int) -> None:
         super().__init__()
         self.model, self.output, self.number = model, model.output, number
-        self.dimensions = model.dimensions
+        self.dimensions, self.label_sizes = model.dimensions, model.label_sizes
 
     def _in_order(self, context: Context | None) -> Context:
         return (context or Context())._replace(order=self.model.order_number(self.number))

@@ -90,7 +90,7 @@ class Opened(Output):
 
     def __init__(self, output: Output, values: Tensor) -> None:
         self.output, self.values = output, values
-        self.size, self.width, self.dtype = output.size, output.width, output.dtype
+        self.size, self.width, self.dtype, self.classes = output.size, output.width, output.dtype, output.classes
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:
         return self.output(parameters, sampling)
@@ -104,7 +104,7 @@ class Opened(Output):
 
 def jacobian_is_triangular(model: Model) -> None:
     """The gradient of row t for embedded symbol s is exactly 0 for s >= t, and not 0 for any other that it sees."""
-    if isinstance(model, NGram) or getattr(model, "scalar", False):
+    if isinstance(model, NGram) or model.scalar_input:
         return
     model, generator = exact(model), torch.Generator().manual_seed(10)
     x, context = draw_symbols(model, 40, 7, generator), draw_context(model, 40, generator)
@@ -208,7 +208,7 @@ def saved_is_loaded(model: Model, folder: Path) -> None:
     names = [[f"{label}" for label in range(count)] for count in labels_of(model)]
     labels = {f"label {place}": classes for place, classes in enumerate(names)}
     codec = Chars("abcdefgh"[: classes_of(model.output)]) if countable(model.output) else seqgen.codecs.Waveform()
-    hop, mels = model.init_args.get("hop", 1), model.init_args.get("features", 0)
+    hop, mels = model.feature_hop, model.feature_size
     features = LogMel(8000, mels, hop, 4 * hop) if mels else None
     Pipeline(model, codec, labels, {"step": 3}, features).save_pretrained(folder)
     loaded = seqgen.load(folder)

@@ -119,13 +119,37 @@ def test_a_mixture_averages_probabilities() -> None:
 
 def test_a_mixture_has_no_more_orders_than_the_model_was_made_for() -> None:
     x = everything(2, 3)
-    for arguments, most in (({}, 1), ({"orders": 3}, 3), ({"masks": 4}, 4), ({"masks": 4, "orders": 2}, 4)):
+    for arguments, most in (
+        ({}, 1),
+        ({"orders": 3}, 3),
+        ({"masks": 4}, 4),
+        ({"masks": 4, "orders": 2}, 4),
+        ({"masks": 3, "orders": 2}, 6),
+    ):
         model = made(Bernoulli(), dimensions=3, **arguments)
         ensemble(model, x, None, most)
         for orders in (0, most + 1):
             with pytest.raises(ValueError, match=f"orders is {orders}, expected 1 to {most}"):
                 ensemble(model, x, None, orders)
     ensemble(made(Bernoulli(), dimensions=3, masks=0), x, None, 50)
+
+
+@pytest.mark.parametrize(("orders", "masks", "count"), [(2, 3, 6), (3, 2, 6), (4, 6, 12), (2, 4, 4), (3, 3, 3)])
+def test_made_has_as_many_factorisations_as_the_least_common_multiple(orders: int, masks: int, count: int) -> None:
+    """All of them differ, the next one is the first again, and their ensemble is the mixture of all."""
+    model, x = exact(made(Bernoulli(), dimensions=7, hidden=[30], orders=orders, masks=masks)), everything(2, 7)
+    assert model.orders == count
+    factorisations = [model.order_number(number) for number in range(count)]
+    structures = {(*order.permutation.tolist(), *model.degrees(order.member)[0].tolist()) for order in factorisations}
+    assert len(structures) == count
+    each = torch.stack([model.log_prob(*arranged(x, None, order)).sum(1) for order in factorisations])
+    assert all((one - other).abs().max() > 1e-3 for one, other in itertools.combinations(each, 2))
+    again = model.order_number(count)
+    assert torch.equal(again.permutation, factorisations[0].permutation)
+    assert again.member == factorisations[0].member
+    averaged = ensemble(model, x, None, count)
+    torch.testing.assert_close(averaged, each.exp().mean(0).log(), rtol=0, atol=1e-12)
+    assert abs(averaged.exp().sum().item() - 1) < 1e-10
 
 
 def test_orders_are_those_of_their_numbers() -> None:

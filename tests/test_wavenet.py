@@ -79,7 +79,7 @@ def test_single_steps_over_a_long_time(options: dict[str, Any]) -> None:
     model = wavenet(Categorical(3), layers=3, **options).double().requires_grad_(False)
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(3, (2, length), generator=generator)
-    frames = torch.randn(2, -(-length // model.init_args["hop"]), 2, generator=generator, dtype=torch.float64)
+    frames = torch.randn(2, -(-length // model.feature_hop), 2, generator=generator, dtype=torch.float64)
     context = Context(features=frames) if options.get("features") else None
     expected = model(x, context)
     for sizes in ([1] * (length - 1), [7, *[1] * 30, 25, *[1] * (length - 63)]):
