@@ -58,9 +58,11 @@ def cuts(length: int, generator: torch.Generator) -> Iterator[list[int]]:
         yield torch.cat([places, torch.tensor([length])]).diff(prepend=torch.tensor([0])).tolist()
 
 
-def close(got: Tensor, expected: Tensor, tolerance: float = 1e-10) -> None:
+def close(got: Tensor, expected: Tensor, tolerance: float = 1e-10, message: str = "") -> None:
     """Equal up to an absolute difference."""
-    torch.testing.assert_close(got, expected, rtol=0, atol=tolerance, check_dtype=False)
+    torch.testing.assert_close(
+        got, expected, rtol=0, atol=tolerance, check_dtype=False, msg=lambda text: f"{message}\n{text}"
+    )
 
 
 def spaces(model: Model, length: int) -> Iterator[tuple[Tensor, Context | None]]:
@@ -150,6 +152,29 @@ def steps_equal_forward(model: Model) -> None:
     expected = model(torch.cat([x, x[:, :1]], 1), context)
     for sizes in cuts(9, generator):
         close(rows_by_steps(model, x, sizes, context), expected)
+
+
+def gradients(model: Model, rows: Tensor) -> dict[str, Tensor]:
+    """The gradient, for each parameter by name, of a sum of rows (B, T, P) with random weights."""
+    parameters, generator = dict(model.named_parameters()), torch.Generator().manual_seed(12)
+    total = (rows * torch.randn(rows.shape, generator=generator, dtype=rows.dtype)).sum()
+    found = torch.autograd.grad(total, [*parameters.values()], materialize_grads=True)
+    return dict(zip(parameters, found, strict=True))
+
+
+def gradients_through_steps_equal_forward(model: Model) -> None:
+    """For any chunking, every parameter has the same gradient through `start` and `step` as through `forward`.
+
+    An n-gram has no such parameters.
+    """
+    model, generator = exact(model).requires_grad_(True), torch.Generator().manual_seed(11)
+    if not list(model.parameters()):
+        return
+    x, context = draw_symbols(model, 3, 9, generator), draw_context(model, 3, generator)
+    expected = gradients(model, model(torch.cat([x, x[:, :1]], 1), context))
+    for sizes in cuts(9, generator):
+        for name, gradient in gradients(model, rows_by_steps(model, x, sizes, context)).items():
+            close(gradient, expected[name], message=f"the gradient of {name}, for chunks of {sizes} symbols")
 
 
 def override_equals_oracle(model: Model) -> None:
@@ -353,6 +378,7 @@ MODEL_LAWS: list[Callable[[Model], None]] = [
     is_causal,
     sees_the_past,
     steps_equal_forward,
+    gradients_through_steps_equal_forward,
     override_equals_oracle,
     pieces_equal_forward,
     is_a_density,

@@ -4,14 +4,17 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from examples import CODECS, MODELS, OUTPUTS, registered, uncovered
-from laws import MODEL_LAWS, saved_is_loaded
+import torch
+from examples import CODECS, MODELS, OUTPUTS, registered, rnn, uncovered
+from laws import MODEL_LAWS, gradients_through_steps_equal_forward, saved_is_loaded
 from pairwise import uncovered_options, uncovered_pairs
 
 from seqgen.codec import Codec
 from seqgen.config import describe
-from seqgen.model import Model
+from seqgen.model import Context, Model
+from seqgen.models import RNN
 from seqgen.output import Output
+from seqgen.outputs import Categorical
 
 
 @pytest.mark.parametrize(("kind", "examples"), [(Model, MODELS), (Output, OUTPUTS), (Codec, CODECS)])
@@ -80,3 +83,17 @@ def test_model(law: Callable[[Model], None], name: str) -> None:
 @pytest.mark.parametrize("name", MODELS)
 def test_saved_is_loaded(name: str, tmp_path: Path) -> None:
     saved_is_loaded(MODELS[name](), tmp_path / "model")
+
+
+def test_a_state_without_its_gradient_breaks_the_law(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Values are the same if `step` detaches the hidden state; gradients are not."""
+    step = RNN.step
+
+    def detached(
+        self: RNN, x: torch.Tensor, state: tuple[tuple[torch.Tensor, ...], ...], context: Context | None = None
+    ) -> object:
+        return step(self, x, tuple(tuple(part.detach() for part in layer) for layer in state), context)
+
+    monkeypatch.setattr(RNN, "step", detached)
+    with pytest.raises(AssertionError, match=r"the gradient of .* for chunks of \[1, 1"):
+        gradients_through_steps_equal_forward(rnn(Categorical(3)))
