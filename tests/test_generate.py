@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 import torch
-from examples import MODELS, draw_context, ngram, rnn, wavenet, with_labels
+from examples import MODELS, draw_context, ngram, rnn, rows_of, wavenet, with_labels
 from torch import Tensor
 
 from seqgen.inference.generate import draw_noise, sample, stream
@@ -41,7 +41,7 @@ def test_the_first_rows_of_twenty_are_the_five(name: str) -> None:
     """Classes exactly, numbers up to the rounding of products of another size."""
     model, sampling = MODELS[name]().double(), Sampling(0.8)
     context = with_labels(model, None, 20)
-    five = sample(model, draw_noise(5, 12, seed=3), sampling, context and Context(None, context.features[:5]))
+    five = sample(model, draw_noise(5, 12, seed=3), sampling, rows_of(context, slice(5)))
     twenty = sample(model, draw_noise(20, 12, seed=3), sampling, context)
     torch.testing.assert_close(twenty[:5], five, rtol=1e-5 * five.is_floating_point(), atol=0)
 
