@@ -80,9 +80,9 @@ def test_it_streams_row_by_row() -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (GREY[0][:, :4], r"a picture is \(4, 4, 1\), expected .* = \(4, 5, 1\)"),
+        (GREY[0][:, :4], r"got an image of shape \(4, 4, 1\), expected .* = \(4, 5, 1\)"),
         (COLOURS[0], "expected"),
-        (GREY[0][:3], "a part of a picture"),
+        (GREY[0][:3], "got a part of an image, expected all 4 rows"),
         (GREY[0].astype(int) - 300, "row 0, column 0, channel 0 is -.*expected black at 0"),
         (GREY[0] / 100, "expected black at 0 and white at 255, or at 1 in floats"),
         (np.full((4, 5), np.nan), "is nan"),
@@ -95,10 +95,10 @@ def test_other_pictures_are_refused(item: Any, message: str) -> None:
 
 def test_other_things_are_refused(tmp_path: Path) -> None:
     for item in (7, None, np.array([["a"]])):
-        with pytest.raises(TypeError, match="expected a picture"):
+        with pytest.raises(TypeError, match="expected an image"):
             Pixels(1, 1).encode(item)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(UnknownSymbol, match=r"text\.png is no picture"):
+    with pytest.raises(UnknownSymbol, match=r"text\.png cannot be read as an image"):
         Pixels(1, 1).encode(tmp_path / "text.png")
     for arguments in ((0, 1), (1, 1.5), (1, 1, 2), (1, 1, 1, 1), (1, 1, 1, 257), (True, 1)):
         with pytest.raises(ValueError, match="expected"):
@@ -255,7 +255,7 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
     for name, message in (
         ("empty", "holds no pictures"),
         ("absent", "no file or folder"),
-        ("broken.png", "is no picture that can be read"),
+        ("broken.png", "cannot be read as an image"),
         ("range.npz", "numbers from 0 to 3.., expected 0 to 255"),
         ("labels.npz", "7 labels 'y' for 30 pictures 'x'"),
         ("channels.npz", "pictures of 2 channels"),
@@ -383,7 +383,7 @@ def test_pictures_of_sixteen_bits_and_of_floats_are_not_clipped(tmp_path: Path) 
     codec = Pixels(2, 3)
     assert all(codec.encode(tmp_path / name).tolist() == grey.ravel().tolist() for name in ("a.png", "b.tif", "c.tif"))
     Image.fromarray(grey.astype(np.float32)).save(tmp_path / "c.tif")
-    with pytest.raises(DataError, match=r"c.tif is no picture that can be read: numbers from 0.0 to 255.0"):
+    with pytest.raises(DataError, match=r"c.tif cannot be read as an image: got values from 0.0 to 255.0"):
         pictures(tmp_path, None)
 
 
@@ -476,7 +476,7 @@ def test_grey_pictures_are_scored_as_they_were_drawn_in_training() -> None:
     assert not torch.equal(drawn, codec.encode(np.full((20, 20), 52, np.uint8)))
     assert torch.equal(codec.encode(codec.decode(drawn)), drawn)
     assert Pixels(20, 20, levels=2).encode(grey).sum() == 0
-    with pytest.raises(ValueError, match="expected 2 of pixels that are drawn"):
+    with pytest.raises(ValueError, match="expected 2 with drawn=True"):
         Pixels(2, 2, levels=3, drawn=True)
 
 

@@ -304,7 +304,7 @@ def test_the_end_symbol() -> None:
 @pytest.mark.parametrize("symbol", [-1, 65_537])
 def test_symbols_that_there_are_not_are_refused(name: str, symbol: int) -> None:
     codec = codec_of(name)
-    with pytest.raises(ValueError, match=f"symbol {symbol} at position 2 "):
+    with pytest.raises(ValueError, match=f"symbol {symbol} at position 2, expected 0 .. "):
         codec.decode(torch.tensor([0, 1, symbol, -7]))
     with pytest.raises(ValueError, match=f"symbol {symbol} "):
         list(codec.stream([0, symbol]))
