@@ -627,14 +627,14 @@ def spoil(folder: Path, kind: str) -> Path:
 
 
 BAD = {
-    "corrupt": r"bad\.wav' cannot be decoded: .*; expected a sound file",
+    "corrupt": r"bad\.wav' cannot be decoded: .*; expected an audio file",
     "empty": r"bad\.wav' cannot be decoded",
     "no samples": r"bad\.wav' holds no samples, expected at least one",
-    "NaN": r"bad\.wav' holds what is no sound: sample 1 is nan, expected finite numbers",
-    "infinite": r"bad\.wav' holds what is no sound: sample 3 is inf, expected finite numbers",
+    "NaN": r"bad\.wav' cannot be used: sample 1 is nan, expected finite numbers",
+    "infinite": r"bad\.wav' cannot be used: sample 3 is inf, expected finite numbers",
     "too short": r"bad\.wav' is too short for a sample at 1000 Hz",
     "cut off": r"bad\.wav'",
-    "missing": r"bad\.wav' cannot be read: No such file or directory; expected a sound file",
+    "missing": r"bad\.wav' cannot be read: No such file or directory; expected an audio file",
 }
 
 
@@ -902,7 +902,9 @@ def test_silence_is_the_floor() -> None:
     ],
 )
 def test_bad_spectra_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected 1 or more, a window of hop or more, 0 <= low < high <= rate / 2"):
+    with pytest.raises(
+        ValueError, match="expected rate, mels and hop of 1 or more, window >= hop, 0 <= low < high <= rate / 2"
+    ):
         LogMel(**change)
 
 

@@ -367,7 +367,7 @@ def test_a_grid_shows_all_pictures() -> None:
     assert grid(list(COLOURS[:5]), columns=5).shape == (4, 5 * 5 + 8, 3)
     decoded = np.asarray(Image.open(io.BytesIO(png(whole, 3))))
     assert (decoded[::3, ::3] == whole).all()
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="got no images"):
         grid([])
 
 

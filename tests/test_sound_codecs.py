@@ -204,7 +204,7 @@ def test_overshoot_is_clipped_and_not_wrapped(name: str) -> None:
 @every_codec
 @pytest.mark.parametrize("item", [None, 3, b"RIFF", [0.0, 1.0], (0.5,), object(), {"samples": [0]}])
 def test_what_is_no_sound_is_refused(name: str, item: object) -> None:
-    expected = f"of type {type(item).__name__}, expected a sound: a path, a Clip or an array of samples"
+    expected = f"of type {type(item).__name__}, expected audio: a path, a Clip or an array of samples"
     for act in (codec_of(name).encode, lambda item: list(codec_of(name).pieces([item]))):
         with pytest.raises(TypeError, match=expected):
             act(item)

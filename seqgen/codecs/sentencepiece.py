@@ -80,7 +80,7 @@ class SentencePiece(Codec):
         if surrogate := re.search("[\ud800-\udfff]", line):
             place = position + surrogate.start()
             raise UnknownSymbol(
-                f"got the lone surrogate U+{ord(surrogate[0]):04X} at position {place}, expected text that UTF-8 encodes"
+                f"got the lone surrogate U+{ord(surrogate[0]):04X} at position {place}, expected text valid in UTF-8"
             )
         symbols: list[int] = self._processor.encode(line)
         if self._join(symbols) != line.encode():

@@ -123,7 +123,7 @@ def _mono(item: Any) -> np.ndarray:
         item = item.detach().cpu().float().numpy() if item.is_floating_point() else item.detach().cpu().numpy()
     if not isinstance(item, np.ndarray):
         kind = type(item).__name__
-        raise WrongType(f"got {item!r:.60} of type {kind}, expected a sound: a path, a Clip or an array of samples")
+        raise WrongType(f"got {item!r:.60} of type {kind}, expected audio: a path, a Clip or an array of samples")
     if item.dtype.kind != "f":
         raise WrongType(f"got samples of type {item.dtype}, expected floats, with full scale at 1")
     if item.ndim not in (1, 2) or (item.ndim == 2 and not 1 <= item.shape[1] <= CHANNELS):
