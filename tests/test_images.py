@@ -141,7 +141,7 @@ def test_npz_arrays_of_every_shape(tmp_path: Path) -> None:
     assert data.labels == {"kind": ["0", "1", "2"]}
     np.savez(tmp_path / "flat.npz", x=GREY.reshape(30, -1), y=np.zeros(30))
     assert (all_of(module(tmp_path / "flat.npz", shape=[4, 5])) == GREY.reshape(30, -1)).all()
-    with pytest.raises(DataError, match=r"rows of 20 numbers are no squares; expected --data\.shape"):
+    with pytest.raises(DataError, match=r"rows of 20 values, expected a square number, or shape=\[height, width\]"):
         module(tmp_path / "flat.npz")
 
 
@@ -199,7 +199,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     small = module(tmp_path, shape=[2, 2, 1], val=0)
     assert (small.codec.height, small.codec.width, small.codec.channels) == (2, 2, 1)
     Image.fromarray(GREY[0].repeat(2, 0)).save(tmp_path / "train" / "other.png")
-    with pytest.raises(DataError, match="pictures of the sizes"):
+    with pytest.raises(DataError, match=r"has images of shapes \[\(4, 5, 3\), \(8, 5, 1\)\], expected one shape"):
         module(tmp_path)
 
 
@@ -253,11 +253,11 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="cannot be read"):
             module(tmp_path / name)
     for name, message in (
-        ("empty", "holds no pictures"),
+        ("empty", "has no images"),
         ("absent", "no file or folder"),
         ("broken.png", "cannot be read as an image"),
-        ("range.npz", "numbers from 0 to 3.., expected 0 to 255"),
-        ("labels.npz", "7 labels 'y' for 30 pictures 'x'"),
+        ("range.npz", "values from 0 to 3.., expected 0 to 255"),
+        ("labels.npz", "got 7 labels 'y', expected 30, one per image of 'x'"),
         ("channels.npz", "pictures of 2 channels"),
     ):
         with pytest.raises(DataError, match=message):
@@ -278,7 +278,7 @@ def test_arguments_are_refused(tmp_path: Path) -> None:
             module(tmp_path / "x.npz", **arguments)
     with pytest.raises(DataError, match="no data"):
         Images().prepare_data()
-    with pytest.raises(DataError, match=r"pictures of shape \(4, 5\), expected \(5, 5, 1\)"):
+    with pytest.raises(DataError, match=r"images of shape \(4, 5\), expected \(5, 5, 1\)"):
         pictures(tmp_path / "x.npz", [5, 5])
 
 
@@ -409,9 +409,9 @@ def test_transparent_is_white_grey_is_grey_and_pictures_stand_upright(tmp_path: 
 @pytest.mark.parametrize(
     ("array", "shape", "message"),
     [
-        (np.zeros((5, 8, 8), np.uint8), [16, 4], r"pictures of shape \(8, 8\), expected \(16, 4, 1\)"),
-        (np.zeros((5, 8, 8, 3), np.uint8), [8, 24], r"pictures of shape \(8, 8, 3\), expected \(8, 24, 1\)"),
-        (np.array([[0.2, 1.0001]]), [1, 2], "numbers from 0.0 to 1.0001, expected 0 to 255, or 0 to 1"),
+        (np.zeros((5, 8, 8), np.uint8), [16, 4], r"images of shape \(8, 8\), expected \(16, 4, 1\)"),
+        (np.zeros((5, 8, 8, 3), np.uint8), [8, 24], r"images of shape \(8, 8, 3\), expected \(8, 24, 1\)"),
+        (np.array([[0.2, 1.0001]]), [1, 2], "values from 0.0 to 1.0001, expected 0 to 255, or 0 to 1"),
         (np.ones((2, 4), np.complex64), None, "an array of complex64, expected real numbers"),
     ],
 )
@@ -439,14 +439,14 @@ def test_arrays_of_any_name_are_pictures(tmp_path: Path, name: str) -> None:
 
 def test_labels_of_another_number_are_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((5, 2, 2), np.uint8), labels=np.zeros(4))
-    with pytest.raises(DataError, match="4 labels 'labels' for 5 pictures 'images'"):
+    with pytest.raises(DataError, match="got 4 labels 'labels', expected 5, one per image of 'images'"):
         pictures(tmp_path / "a.npz", None)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.npz", b"what is this", "expected a zip archive, as NPZ files are"),
+        ("a.npz", b"what is this", "expected an NPZ file, which is a zip archive"),
         ("a.mat", b"MATLAB 5.0 and no more", "cannot be read"),
         ("a.npy", b"what is this", "cannot be read"),
     ],

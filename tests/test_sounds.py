@@ -547,7 +547,7 @@ MISTAKES = [
     ),
     ("evaluate plain/model --data.path gone.wav", "'gone.wav' cannot be read"),
     ("evaluate plain --data.path gone", "no file or folder 'gone'; expected sound files"),
-    ("evaluate plain --data.path nan.wav", "nan.wav does not match the pattern"),
+    ("evaluate plain --data.path nan.wav", "nan.wav does not match pattern="),
 ]
 
 

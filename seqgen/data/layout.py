@@ -1,4 +1,4 @@
-"""How a collection is laid out: which clips are held out, and where the others are cut for training."""
+"""Train, validation and test splits by hash, and the random crops of an epoch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -10,11 +10,19 @@ from seqgen.data.loader import counts
 
 
 def divide(given: Sequence[str], keys: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, np.ndarray]:
-    """Places of the clips of each part; clips of one key stay together, if no part is given. Raises DataError.
+    """Indices of the items of each part: train, val and test.
 
-    A part that occurs in `given` (train, val, test or nothing, of every clip) is what that says. All others are divided
-    in the order of hashes of key and seed: `shares` are those of val and test, a fraction or a number of keys. Where
-    some parts are given, test has no share; where these are not val, val has a share of train, too.
+    Items keep the part they are given. Items without one are split by hashes of key and seed, so that all items of one
+    key go to the same part. Test items are split off only if no item has a given part; val items only if none is given
+    as val, and then also from the items given as train. All other items are train.
+
+    Args:
+        given: Part of each item (N): train, val, test, or empty if not given.
+        keys: Key of each item (N).
+        shares: Shares of val and of test: fractions, or numbers of keys.
+        seed: Seed of the hashes.
+
+    Raises DataError if nothing is left for training.
     """
     part = np.array(given, "<U5")
     free = (part == "") | ((part == "train") & ("val" not in given))
@@ -28,10 +36,16 @@ def divide(given: Sequence[str], keys: Sequence[str], shares: Sequence[float], s
 
 
 def cut(sizes: np.ndarray, span: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Spans of at most about `span` that cover sequences of these sizes (N,) >= 1: sequence, first symbol, one behind.
+    """Cut sequences into crops of about `span` symbols at random boundaries: sequence, first and last + 1 of each crop.
 
-    A sequence is cut into equal spans, which are then all shifted by up to 0.4 of one, so that it is not always the
-    same symbols that stand at the borders; so the first and the last are longer or shorter.
+    Each sequence is cut into equal crops of at most `span` symbols. Then all its inner boundaries are shifted together
+    by a random -0.4 to 0.4 of a crop, so that crops start at different symbols in every epoch; the first and the last
+    crop become longer or shorter by as much.
+
+    Args:
+        sizes: Lengths of the sequences (N,), in symbols, each 1 or more.
+        span: Target length of a crop, in symbols.
+        random: Random number generator.
     """
     pieces = -(-sizes // span)
     row = np.repeat(np.arange(len(sizes)), pieces)
