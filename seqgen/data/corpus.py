@@ -36,9 +36,9 @@ class Corpus(ABC):
 
 
 def locate(source: "str | Corpus | None") -> tuple[Path, str]:
-    """The path of a source and its licence. Raises DataError if it is None or the file does not exist."""
+    """The file behind a source, and its licence. Raises DataError when there is no such file."""
     if source is None:
-        raise DataError("got no data, expected a path or a corpus")
+        raise DataError("no data: expected --data.path FILE")
     path, licence = (source.prepare(), source.licence) if isinstance(source, Corpus) else (Path(source), "not stated")
     if not path.is_file():
         raise DataError(f"no file {str(path)!r}; expected a text file")

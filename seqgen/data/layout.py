@@ -10,19 +10,11 @@ from seqgen.data.loader import counts
 
 
 def divide(given: Sequence[str], keys: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, np.ndarray]:
-    """Indices of the items of each part: train, val and test.
+    """Places of the clips of each part; clips of one key stay together, if no part is given. Raises DataError.
 
-    Items keep the part they are given. Items without one are split by hashes of key and seed, so that all items of one
-    key go to the same part. Test items are split off only if no item has a given part; val items only if none is given
-    as val, and then also from the items given as train. All other items are train.
-
-    Args:
-        given: Part of each item (N): train, val, test, or empty if not given.
-        keys: Key of each item (N).
-        shares: Shares of val and of test: fractions, or numbers of keys.
-        seed: Seed of the hashes.
-
-    Raises DataError if nothing is left for training.
+    A part that occurs in `given` (train, val, test or nothing, of every clip) is what that says. All others are divided
+    in the order of hashes of key and seed: `shares` are those of val and test, a fraction or a number of keys. Where
+    some parts are given, test has no share; where these are not val, val has a share of train, too.
     """
     part = np.array(given, "<U5")
     free = (part == "") | ((part == "train") & ("val" not in given))
