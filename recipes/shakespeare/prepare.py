@@ -70,10 +70,10 @@ class Speech(NamedTuple):
 class Plays(Corpus):
     """The text of 38 plays, with Edward III and without The Two Noble Kinsmen.
 
-    A speech is one line with the speaker's name and a colon, followed by the lines of the speech; a blank line separates
-    two speeches. As in tiny Shakespeare, titles, headings of acts and scenes, and stage directions are left out; a
-    speech interrupted by a stage direction continues without a blank line. The plays are in the order of the source:
-    comedies, histories, problem plays, Roman plays, romances, tragedies, each sorted by title.
+    A speech is one line with the speaker's name and a colon, then the lines spoken; a blank line separates speeches. As
+    in tiny Shakespeare, titles, headings of acts and scenes, and stage directions are left out; a speech interrupted by
+    a stage direction continues without a blank line. The plays are in the order of the source: comedies, histories,
+    problem plays, Roman plays, romances, tragedies, each sorted by title.
 
     Args:
         plays: Titles of the plays to include; None: all.
