@@ -32,7 +32,7 @@ from seqgen_recipes.speech.recognise import opened, samples
 ITERATIONS = 60  # of Griffin-Lim
 ABOUT = """The mel distance is the RMS difference of log-mel bands over bands and frames, in dB. Griffin-Lim optimises
 these bands directly. Soft bands count as much as loud ones, so the codec's quantisation noise adds to the distance, and
-the codec alone is not a bound for the model. It is one in PESQ (maximum 4.64, or 4.55 at 8 kHz) and STOI (maximum 1)."""
+the codec alone is not a bound for the model. It is in PESQ (maximum 4.64, or 4.55 at 8 kHz) and STOI (maximum 1)."""
 
 
 # -- metrics
