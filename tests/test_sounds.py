@@ -512,8 +512,8 @@ MISTAKES = [
     ("sample plain --out clip.wav -n 0", "n is 0, expected a whole number of 1 or more"),
     ("sample plain --out clip.wav --label four", "no label digit=four; the model's labels are digit: one, three, two"),
     ("sample plain --out clip.wav --prompt gone.wav", r"'gone.wav' cannot be read: No such file or directory"),
-    ("sample plain --out clip.wav --prompt noise.wav", r"'noise.wav' cannot be decoded: .*; expected a sound file"),
-    ("sample plain --out clip.wav --prompt nan.wav", r"'nan.wav' holds what is no sound: sample 1 is nan"),
+    ("sample plain --out clip.wav --prompt noise.wav", r"'noise.wav' cannot be decoded: .*; expected an audio file"),
+    ("sample plain --out clip.wav --prompt nan.wav", r"'nan.wav' cannot be used: sample 1 is nan"),
     ("sample plain --out clip.wav --prompt .", r"'.' cannot be read: Is a directory"),
     (
         "sample plain --out clip.wav --context one.wav",
@@ -542,9 +542,9 @@ MISTAKES = [
     ("sample text --png clip.png", "--png does not go with models of text"),
     ("sample text --stream", "--stream does not go with models of text"),
     ("score plain", "expected items to score, or --file FILE, and not both"),
-    ("score plain gone.wav", "'gone.wav' cannot be read: No such file or directory; expected a sound file"),
+    ("score plain gone.wav", "'gone.wav' cannot be read: No such file or directory; expected an audio file"),
     ("score plain gone.wav --json", "'gone.wav' cannot be read"),
-    ("score plain nan.wav", "'nan.wav' holds what is no sound: sample 1 is nan"),
+    ("score plain nan.wav", "'nan.wav' cannot be used: sample 1 is nan"),
     ("score plain empty.wav", "'empty.wav' holds no samples, expected at least one"),
     ("score plain short.wav", "short.wav: there is nothing to score"),
     ("score plain one.wav --label four", "no label digit=four"),
@@ -557,7 +557,7 @@ MISTAKES = [
     ),
     ("evaluate plain/model --data.path gone.wav", "'gone.wav' cannot be read"),
     ("evaluate plain --data.path gone", "no file or folder 'gone'; expected sound files"),
-    ("evaluate plain --data.path nan.wav", "nan.wav does not match the pattern"),
+    ("evaluate plain --data.path nan.wav", "nan.wav does not match pattern="),
 ]
 
 
