@@ -1,1 +1,1 @@
-"""The recipes: one folder for each experiment, with its settings and, where it needs one, its corpus."""
+"""Recipes: one folder per dataset, with training configurations (YAML) and, if needed, code that prepares the data."""

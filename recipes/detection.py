@@ -1,4 +1,4 @@
-"""How well likelihood tells strange inputs from usual ones: what the recipes' detect.py have in common."""
+"""Evaluation of likelihood-based anomaly detection, shared by the detect.py of several recipes."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -9,12 +9,12 @@ from torch import Tensor
 from seqgen.inference.detect import area_under_roc
 from seqgen.pipeline import Pipeline
 
-RARE = 0.05
-"""The share of usual inputs that one is ready to take for strange."""
+ALPHA = 0.05
+"""Significance level: p-values below it count as detections."""
 
 
 def scores(pipeline: Pipeline, items: list[Any], background: Pipeline | None = None) -> dict[str, Tensor]:
-    """What is low for strange items, by name, each (N,) float64: p-values, and the likelihood ratio."""
+    """Scores of N items that are low for anomalies, each (N,) float64: p-values, and likelihood ratios."""
     totals = pipeline.totals(items)
     found = {
         "p-value": [pipeline.p_value(total) for total in totals],
@@ -26,17 +26,17 @@ def scores(pipeline: Pipeline, items: list[Any], background: Pipeline | None = N
 
 
 def header(usual: dict[str, Tensor]) -> list[str]:
-    """What the cells of `figures` are called."""
-    return [*(f"AUC, {name}" for name in usual), *(f"{name} < {RARE}" for name in usual if name != "ratio")]
+    """Column names of the cells of `figures`."""
+    return [*(f"AUC, {name}" for name in usual), *(f"{name} < {ALPHA}" for name in usual if name != "ratio")]
 
 
 def figures(found: dict[str, Tensor], usual: dict[str, Tensor]) -> list[str]:
-    """Cells: areas under the ROC curve against usual items, and the shares of p-values that are small."""
+    """Table cells: AUC of each score against the scores of in-distribution items, and fractions of p-values < ALPHA."""
     areas = [f"{area_under_roc(found[name], usual[name]):.3f}" for name in usual]
-    return [*areas, *(f"{float((found[name] < RARE).double().mean()):.1%}" for name in usual if name != "ratio")]
+    return [*areas, *(f"{float((found[name] < ALPHA).double().mean()):.1%}" for name in usual if name != "ratio")]
 
 
 def table(rows: Sequence[Sequence[str]]) -> str:
-    """Rows of cells, the first one their names, as Markdown."""
+    """A Markdown table of rows of cells; the first row is the header."""
     lines = [rows[0], ["---"] * len(rows[0]), *rows[1:]]
     return "\n".join(f"| {' | '.join(cells)} |" for cells in lines)

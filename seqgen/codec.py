@@ -69,8 +69,8 @@ class Codec(Configurable, ABC):
                 raise UnknownSymbol(f"{error}, in {item!r:.60}") from None
         return torch.cat([torch.zeros(0, dtype=torch.int64), *encoded]), [len(symbols) for symbols in encoded]
 
-    def refusal(self, item: Any, unknown: Unknown | None = None) -> str | None:
-        """What in an item has no symbol, as a message; None for an item that can be scored.
+    def refusal(self, item: Any, unknown: Unknown | None = None) -> SeqgenError | None:
+        """Why an item cannot be scored, as an error that is not raised; None for one that can be.
 
         Where the codec has an unknown symbol, `error` and `skip` refuse items that need it. Raises SeqgenError for
         `count` where there is none.
@@ -78,10 +78,10 @@ class Codec(Configurable, ABC):
         self.check_unknown(unknown)
         try:
             symbols = self.encode(item)
-        except UnknownSymbol as error:
-            return str(error)
+        except SeqgenError as error:
+            return error
         if self.unknown is not None and unknown in ("error", "skip") and bool((symbols == self.unknown).any()):
-            return f"{int((symbols == self.unknown).sum())} unknown symbols"
+            return UnknownSymbol(f"{int((symbols == self.unknown).sum())} symbols are unknown to the model")
         return None
 
     def check_unknown(self, unknown: Unknown | None) -> None:

@@ -6,7 +6,7 @@ import os
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, NamedTuple, TextIO
 
 import numpy as np
 
@@ -108,6 +108,11 @@ class Modality(Configurable, ABC):
 
     # -- writing
 
+    def check(self, request: Request, json: bool = False) -> None:
+        """Raises SeqgenError for a request whose files cannot be written; before anything is sampled."""
+        if request.out is not None:
+            self.check_out(request.out, json)
+
     def check_out(self, path: Path, json: bool = False) -> None:
         """Raises SeqgenError unless items can be written as a file of this name, or as JSON."""
         suffixes = (*self.suffixes, ".json") if json and self.printable else self.suffixes
@@ -135,11 +140,14 @@ class Modality(Configurable, ABC):
         assert request.out is not None  # whoever calls has checked
         return self.write(pipeline.codec, items, request.out)
 
-    def stream(self, codec: Codec, pieces: Iterable[Any], raw: BinaryIO) -> None:
-        """Write the pieces of one sample to a binary stream as they are drawn."""
+    def stream(self, codec: Codec, pieces: Iterable[Any], out: TextIO) -> None:
+        """Write the pieces of one sample to standard output as they are drawn."""
+        encoding = out.encoding or "utf-8"
         for piece in pieces:
-            raw.write(self.show(codec, [piece]).encode("utf-8", "backslashreplace"))
-            raw.flush()
+            text = self.show(codec, [piece])
+            out.write(text.encode(encoding, "backslashreplace").decode(encoding))
+            out.flush()
+        out.write("\n")
 
     def remark(self, pipeline: "Pipeline", items: list[Any], request: Request) -> str | None:
         """What a user should know about samples: that they are very short, say."""
@@ -191,10 +199,13 @@ class Modality(Configurable, ABC):
 
     def record(self, name: str, parts: Iterable["Scores"], ranks: Any, per_symbol: bool = True) -> Iterator[str]:
         """The JSON object of one scored item, in pieces of text; `ranks(total)` gives its p-value and the like."""
-        found = list(parts)
-        total = sum_totals(part.total for part in found)
-        symbols = [symbol for part in found for symbol in part.symbols()] if per_symbol else None
-        extra = {} if symbols is None else {"end_counted": found[-1].end_counted, "per_symbol": symbols}
+        totals, symbols, extra = [], [], {}
+        for part in parts:
+            totals.append(part.total)
+            if per_symbol:
+                symbols += part.symbols()
+                extra = {"end_counted": part.end_counted, "per_symbol": symbols}
+        total = sum_totals(totals)
         yield json.dumps({self.key: name, **ranks(total), **total.as_dict(), **extra})
 
     def size(self, total: "Total") -> str:

@@ -138,6 +138,15 @@ class Model(nn.Module, Configurable, ABC):
     any_order: bool = False
     """Whether that means every order of the variables."""
 
+    label_sizes: tuple[int, ...] = ()
+    """The number of classes of each label that the model is conditioned on (global conditioning); () for none."""
+    feature_size: int = 0
+    """D, the numbers in a frame of local conditioning; 0 for a model without."""
+    feature_hop: int = 1
+    """Symbols of a frame."""
+    scalar_input: bool = False
+    """Whether a class enters as one number from -1 to 1 instead of its one-hot vector."""
+
     def order_number(self, number: int) -> Order | None:
         """The factorisation of that number, 0 for the first; None for models of sequences, which have no other."""
         return None

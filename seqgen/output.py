@@ -59,6 +59,10 @@ class Output(Configurable, ABC):
     """E, the number of values that stand for one symbol at a model's input."""
     dtype: torch.dtype
     """Of the symbols."""
+    classes: int | None
+    """K, where symbols are the classes 0 ... K-1; None where they are real numbers."""
+    half_precision: bool = False
+    """Whether parameters computed in 16 bits (bfloat16, float16) tell neighbouring symbols apart."""
     shifts: slice | None = None
     """Which of the parameters move the symbol, in units of its embedding, so that a model may add to them."""
 

@@ -278,7 +278,7 @@ def test_an_archive_that_leaves_its_folder_is_refused(case: Case, tmp_path: Path
 def test_an_archive_of_something_else_is_said(case: Case, tmp_path: Path, cache: Path) -> None:
     archive = packed(tmp_path / f"other{Path(case.archive).suffix}", {"readme.txt": b"-"})
     for _ in range(2):
-        with pytest.raises(DataError, match=f"not laid out as {case.make.__name__} is"):
+        with pytest.raises(DataError, match=f"does not have the layout of {case.make.__name__}: "):
             case.make(archive=str(archive), sha256=sha256(archive)).prepare()
     assert not list(cache.rglob(CLIPS))
 
@@ -286,7 +286,7 @@ def test_an_archive_of_something_else_is_said(case: Case, tmp_path: Path, cache:
 def test_a_clip_that_the_archive_lacks_is_said(tmp_path: Path) -> None:
     contents = {name: content for name, content in CASES[0].contents.items() if "0002.wav" not in name}
     archive = packed(tmp_path / "short.tar.bz2", contents)
-    with pytest.raises(DataError, match=r"holds no file 'LJSpeech-1.1/wavs/LJ001-0002\.wav'"):
+    with pytest.raises(DataError, match=r"has no file 'LJSpeech-1.1/wavs/LJ001-0002\.wav'"):
         LJSpeech(str(archive), sha256(archive)).prepare()
 
 
@@ -311,7 +311,7 @@ def test_an_interrupted_preparation_goes_on(tmp_path: Path, cache: Path, monkeyp
         (lambda: LibriTTS("train"), "subset is 'train', expected dev-clean, .*, train-other-500"),
         (lambda: YesNo(sha256="abc"), "sha256 is 'abc', expected 64 digits"),
         (lambda: VCTK(archive="gone.zip").prepare(), r"no file 'gone.zip'; expected the archive VCTK-Corpus-0.92.zip"),
-        (lambda: FSDD(folder="gone").prepare(), "gone holds no recordings"),
+        (lambda: FSDD(folder="gone").prepare(), "gone has no recordings"),
     ],
 )
 def test_a_mistake_is_said(make: Callable[[], Any], expected: str) -> None:
@@ -351,7 +351,7 @@ def test_digits_come_out_of_a_folder(tmp_path: Path) -> None:
     changed = FSDD(str(mine)).prepare()
     assert said(changed) == [DIGIT_ROWS[0], "1_al_0.wav | 1 | al | test", *DIGIT_ROWS[1:]]
     (mine / "music.wav").write_bytes(sound())
-    with pytest.raises(DataError, match=r"music\.wav is no <digit>_<speaker>_<number>\.wav"):
+    with pytest.raises(DataError, match=r"music\.wav, expected the name <digit>_<speaker>_<number>\.wav"):
         FSDD(str(mine)).prepare()
 
 

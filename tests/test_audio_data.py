@@ -63,8 +63,7 @@ def unique(folder: Path, sizes: Sequence[int], name: str = "{:03}.wav", first: i
 
 def ready(data: Audio, past: int | None = None) -> Audio:
     data.past = past
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -175,11 +174,11 @@ def test_a_label_may_be_not_said(folder: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        ({"labels": ["digit"]}, "no label 'digit': expected a column of a table, a named group of pattern, or folder"),
+        ({"labels": ["digit"]}, "no label 'digit', expected a column of a table, a named group of pattern, or folder"),
         ({"labels": ["digit"], "pattern": r"(?P<number>\d)"}, "no label 'digit'"),
-        ({"pattern": "^x"}, r"000\.wav does not match the pattern '\^x'"),
+        ({"pattern": "^x"}, r"000\.wav does not match pattern='\^x'"),
         ({"pattern": "("}, r"pattern is '\(', expected a regular expression: missing \)"),
-        ({"pattern": r"0(?P<split>\d)"}, r"000\.wav: the split is '0', expected train, val, test or nothing"),
+        ({"pattern": r"0(?P<split>\d)"}, r"000\.wav: split is '0', expected train, val, test or nothing"),
         ({"by": "speaker"}, r"by is 'speaker', expected one of the labels \[\]"),
     ],
 )
@@ -195,12 +194,12 @@ def test_labels_are_refused(folder: Path, options: dict[str, Any], expected: str
         ("name\n000.wav\n", r"clips\.csv has no column 'file'; its header is \['name'\]"),
         ("", r"has no column 'file'; its header is None"),
         ("file\n000.wav\n", r"has no column 'sex'; its header is \['file'\]"),
-        ("file,sex\n000.wav,F\n001.wav\n", r"clips\.csv, line 3: fewer columns than the header has, or no file"),
-        ("file,sex\n,F\n", r"clips\.csv, line 2: fewer columns than the header has, or no file"),
-        ("file,sex,split\n000.wav,F,dev\n", r"clips\.csv, line 2: the split is 'dev', expected train, val, test"),
-        ("file,sex\n", "holds no sound files"),
-        (f"file,sex\n000.wav,{'x' * 200_000}\n", r"clips\.csv, behind line \d: field larger than field limit"),
-        (b"file,sex\n000.wav,\xff\n", r"clips\.csv, behind line \d: .*can't decode byte 0xff.* a table in UTF-8"),
+        ("file,sex\n000.wav,F\n001.wav\n", r"clips\.csv, line 3: got fewer columns than in the header, or an empty"),
+        ("file,sex\n,F\n", r"clips\.csv, line 2: got fewer columns than in the header, or an empty"),
+        ("file,sex,split\n000.wav,F,dev\n", r"clips\.csv, line 2: split is 'dev', expected train, val, test"),
+        ("file,sex\n", "has no audio files"),
+        (f"file,sex\n000.wav,{'x' * 200_000}\n", r"clips\.csv, after line \d: field larger than field limit"),
+        (b"file,sex\n000.wav,\xff\n", r"clips\.csv, after line \d: .*can't decode byte 0xff.* a table in UTF-8"),
         ("file,sex\n009.wav,F\n", r"009\.wav' cannot be read: No such file or directory"),
         ("file,sex\n.,F\n", r"cannot be read: Is a directory"),
     ],
@@ -585,7 +584,9 @@ def test_a_silent_file_stays_as_it_is_and_cannot_be_trimmed(folder: Path, normal
     saved(folder / "tone.wav", tone(0.1))
     data = ready(plain(folder, normalize=normalize))
     assert not data.windows.clip(0).any()
-    with pytest.raises(DataError, match=r"silent\.wav' holds nothing but silence, which is to be trimmed; --data"):
+    with pytest.raises(
+        DataError, match=r'silent\.wav\' is all silence, expected sound to keep after trimming; corrupt="skip"'
+    ):
         ready(plain(folder, normalize=normalize, trim=30.0))
     assert names(ready(plain(folder, normalize=normalize, trim=30.0, corrupt="skip")), "train") == {"tone.wav"}
 
@@ -628,14 +629,14 @@ def spoil(folder: Path, kind: str) -> Path:
 
 
 BAD = {
-    "corrupt": r"bad\.wav' cannot be decoded: .*; expected a sound file",
+    "corrupt": r"bad\.wav' cannot be decoded: .*; expected an audio file",
     "empty": r"bad\.wav' cannot be decoded",
     "no samples": r"bad\.wav' holds no samples, expected at least one",
-    "NaN": r"bad\.wav' holds what is no sound: sample 1 is nan, expected finite numbers",
-    "infinite": r"bad\.wav' holds what is no sound: sample 3 is inf, expected finite numbers",
+    "NaN": r"bad\.wav' cannot be used: sample 1 is nan, expected finite numbers",
+    "infinite": r"bad\.wav' cannot be used: sample 3 is inf, expected finite numbers",
     "too short": r"bad\.wav' is too short for a sample at 1000 Hz",
     "cut off": r"bad\.wav'",
-    "missing": r"bad\.wav' cannot be read: No such file or directory; expected a sound file",
+    "missing": r"bad\.wav' cannot be read: No such file or directory; expected an audio file",
 }
 
 
@@ -646,7 +647,7 @@ def test_a_bad_file_is_refused_or_skipped_by_name(
     written = unique(folder, [40, 50])
     spoil(folder, kind)
     (folder / "clips.csv").write_text("file\n000.wav\nbad.wav\n001.wav\n")
-    with pytest.raises(DataError, match=f"{BAD[kind]}.*; --data.corrupt skip leaves such files out"):
+    with pytest.raises(DataError, match=f'{BAD[kind]}.*; corrupt="skip" leaves such files out'):
         ready(plain(folder))
     assert list(cache.iterdir()) == []  # nothing is left of what was decoded before it
     capsys.readouterr()
@@ -675,7 +676,7 @@ def test_labels_and_splits_stay_with_their_files_when_others_are_skipped(folder:
 
 def test_nothing_but_bad_files_is_refused(folder: Path, cache: Path, capsys: pytest.CaptureFixture[str]) -> None:
     spoil(folder, "corrupt")
-    with pytest.raises(DataError, match="none of the sound files can be used"):
+    with pytest.raises(DataError, match="none of the audio files can be used"):
         ready(plain(folder, corrupt="skip"))
     assert "bad.wav" in capsys.readouterr().err
     assert list(cache.iterdir()) == []
@@ -683,7 +684,7 @@ def test_nothing_but_bad_files_is_refused(folder: Path, cache: Path, capsys: pyt
 
 def test_what_is_not_there_is_refused(folder: Path) -> None:
     for path, expected in (
-        (str(folder), r"clips holds no sound files; expected some of .*\.flac.*\.wav"),
+        (str(folder), r"clips has no audio files, expected some of .*\.flac.*\.wav"),
         (str(folder / "gone"), "no file or folder .*gone'; expected sound files"),
         (str(folder / "gone.wav"), "no file or folder .*gone.wav'"),
         (None, "no data: expected --data.path FOLDER"),
@@ -692,7 +693,7 @@ def test_what_is_not_there_is_refused(folder: Path) -> None:
         with pytest.raises(DataError, match=expected):
             ready(plain(folder, path=path))
     (folder / "notes.txt").write_text("no sound")
-    with pytest.raises(DataError, match="holds no sound files"):
+    with pytest.raises(DataError, match="has no audio files"):
         ready(plain(folder))
     with pytest.raises(DataError, match=r"notes.txt' cannot be decoded"):
         ready(plain(folder / "notes.txt"))
@@ -903,7 +904,9 @@ def test_silence_is_the_floor() -> None:
     ],
 )
 def test_bad_spectra_are_refused(change: dict[str, Any]) -> None:
-    with pytest.raises(ValueError, match="expected 1 or more, a window of hop or more, 0 <= low < high <= rate / 2"):
+    with pytest.raises(
+        ValueError, match="expected rate, mels and hop of 1 or more, window >= hop, 0 <= low < high <= rate / 2"
+    ):
         LogMel(**change)
 
 

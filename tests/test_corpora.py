@@ -270,7 +270,7 @@ def test_a_dump_that_is_cut_gives_its_complete_pages(
     for end in range(last, last + 90, 7):
         path = dumped(tmp_path, pack(whole[:end]))
         assert prepared(wikipedia.WikiMarkup(path)) == TEXTS[0]
-        assert "ends in the middle; its complete pages are used" in capsys.readouterr().err
+        assert "is truncated; its complete pages are used" in capsys.readouterr().err
 
 
 def test_a_cut_inside_a_character_or_the_compression_is_a_cut(
@@ -281,7 +281,7 @@ def test_a_cut_inside_a_character_or_the_compression_is_a_cut(
     assert prepared(wikipedia.WikiMarkup(path)) == "first\n\n\n"
     path = dumped(tmp_path, gzip.compress(export(*PAGES))[:-8])  # without its checksum
     assert prepared(wikipedia.WikiMarkup(path)) == TEXTS[0] + TEXTS[2]
-    assert capsys.readouterr().err.count("ends in the middle") == 2
+    assert capsys.readouterr().err.count("is truncated") == 2
 
 
 def test_a_page_over_many_blocks_is_whole(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -295,16 +295,16 @@ LAUGHS = b'<!DOCTYPE mediawiki [<!ENTITY a "ha"><!ENTITY b "&a;&a;&a;&a;">]>'
 @pytest.mark.parametrize(
     ("content", "expected"),
     [
-        (LAUGHS + export("&b;"), "declares a document type"),
-        (b'<!DOCTYPE mediawiki SYSTEM "http://127.0.0.1:1/x.dtd">' + export("a"), "declares a document type"),
-        (b"plain text", "is no MediaWiki export: syntax error"),
-        (export("a").replace(b"</text>", b"</page>"), "is no MediaWiki export: mismatched tag"),
-        (export("&undefined;"), "is no MediaWiki export: undefined entity"),
-        (b"<html></html>", "holds no complete page"),
-        (b"", "holds no complete page"),
-        (export("#REDIRECT [[B]]"), "holds no complete page to keep"),
-        (b"BZh9 broken", "is no MediaWiki export"),
-        (b"\x1f\x8b broken header", "is no MediaWiki export"),
+        (LAUGHS + export("&b;"), "has a document type declaration"),
+        (b'<!DOCTYPE mediawiki SYSTEM "http://127.0.0.1:1/x.dtd">' + export("a"), "has a document type declaration"),
+        (b"plain text", "is not a MediaWiki export: syntax error"),
+        (export("a").replace(b"</text>", b"</page>"), "is not a MediaWiki export: mismatched tag"),
+        (export("&undefined;"), "is not a MediaWiki export: undefined entity"),
+        (b"<html></html>", "has no complete page"),
+        (b"", "has no complete page"),
+        (export("#REDIRECT [[B]]"), "has no complete page to keep"),
+        (b"BZh9 broken", "is not a MediaWiki export"),
+        (b"\x1f\x8b broken header", "is not a MediaWiki export"),
     ],
 )
 def test_what_is_no_dump_is_refused(cache: Path, tmp_path: Path, content: bytes, expected: str) -> None:

@@ -42,8 +42,7 @@ def usable(data: Any) -> None:
 
 
 def ready(data: Any) -> Any:
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -157,7 +156,7 @@ from seqgen.data.lines import Lines
 from seqgen.data.text import Text
 from seqgen.model import Batch
 data = globals()[sys.argv[1]](sys.argv[2])
-data.setup("fit")
+data.setup()
 for loader in (data.train_dataloader(), data.val_dataloader()):
     list(islice(loader, 3))
 print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
@@ -198,8 +197,7 @@ def test_what_is_held_out_is_read_from_its_first_batch_on() -> None:
 def test_the_modules_read_what_is_held_out_from_the_first_batch_on(kind: Any, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("\n".join(f"{number:04}" for number in range(4000)))
     data = kind(path=str(tmp_path / "x.txt"), val=0.4, test=0.1)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     loader = data.val_dataloader()
     first = next(iter(loader)).x
     assert len(loader) > 1

@@ -56,14 +56,14 @@ def bars(count: int, seed: int) -> tuple[torch.Tensor, torch.Tensor]:
 
 @pytest.fixture(scope="module")
 def classifier() -> detect.Classifier:
-    return detect.taught(*bars(256, 0), 2, seed=1, epochs=12)
+    return detect.train(*bars(256, 0), 2, seed=1, epochs=12)
 
 
 def test_the_classifier_learns_and_is_the_same_for_a_seed(classifier: detect.Classifier) -> None:
     x, classes = bars(60, 1)
     assert classifier.accuracy(x, classes) > 0.95
     state = torch.get_rng_state()
-    one, same, other = (detect.taught(x, classes, 2, seed, epochs=1).state_dict() for seed in (0, 0, 1))
+    one, same, other = (detect.train(x, classes, 2, seed, epochs=1).state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
@@ -123,7 +123,7 @@ def test_a_report_has_a_row_for_each_kind(classifier: detect.Classifier) -> None
 def test_half_the_size() -> None:
     x = torch.zeros(1, 8, 8)
     x[0, :2, :2], x[0, 6:, 4:6] = 1, 0.5
-    found = detect.shrunk(x)
+    found = detect.half_size(x)
     assert found.shape == x.shape
     assert found[0, 2, 2] == 1
     assert found[0, 5, 4] == 0.5
@@ -133,15 +133,15 @@ def test_half_the_size() -> None:
 def test_pictures_to_test_on_are_drawn() -> None:
     values = np.arange(20, dtype=np.uint8).reshape(20, 1, 1, 1)
     classes = [str(place % 10) for place in range(20)]
-    found = detect.some(Pictures(values, classes, ["train"] * 10 + ["test"] * 10), 6, seed=0)
+    found = detect.random_subset(Pictures(values, classes, ["train"] * 10 + ["test"] * 10), 6, seed=0)
     assert len(set(found.values.flatten().tolist())) == 6
     assert found.values.min() >= 10
     assert found.classes == [str(value % 10) for value in found.values.flatten().tolist()]
-    assert len(detect.some(Pictures(values, classes, [""] * 20), 50, seed=0).values) == 20
-    assert detect.numbers(["b", "a"], ["a", "b"]).tolist() == [1, 0]
+    assert len(detect.random_subset(Pictures(values, classes, [""] * 20), 50, seed=0).values) == 20
+    assert detect.class_indices(["b", "a"], ["a", "b"]).tolist() == [1, 0]
     for wrong in (["a", ""], ["c"], []):
         with pytest.raises(ValueError, match="expected a label"):
-            detect.numbers(wrong, ["a", "b"])
+            detect.class_indices(wrong, ["a", "b"])
     with pytest.raises(ValueError, match="three levels"):
         detect.Detector(
             Pipeline(PixelCNN(Categorical(2), height=2, width=2, filters=4, depth=1), Pixels(2, 2, levels=2))
@@ -171,8 +171,7 @@ def test_words_look_like_names() -> None:
 def test_names_of_a_part(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join(f"Name{letter}" for letter in "abcdefghij"))
     data = Lines(path=str(tmp_path / "names.txt"), val=2, test=3)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     found = [names.names(data, part) for part in ("train", "val", "test")]
     assert [len(them) for them in found] == [5, 2, 3]
     assert sorted(itertools.chain(*found)) == [f"Name{letter}" for letter in "abcdefghij"]

@@ -153,8 +153,8 @@ def test_a_cache_that_cannot_be_written_is_said(cache: Path, server: Server) -> 
         ("file:///etc/hosts", SHA256, None, "expected http"),
         ("http://127.0.0.1:1/x", "abc", None, "expected 64 digits"),
         ("http://127.0.0.1:1/x", SHA256.upper(), None, "expected 64 digits"),
-        ("http://127.0.0.1:1/x", SHA256, "../x", "expected the bare name"),
-        ("http://127.0.0.1:1/", SHA256, None, "expected the bare name"),
+        ("http://127.0.0.1:1/x", SHA256, "../x", "expected a file name without a folder"),
+        ("http://127.0.0.1:1/", SHA256, None, "expected a file name without a folder"),
     ],
 )
 def test_http_refuses_what_is_no_request(url: str, sha256: str, name: str | None, expected: str) -> None:
@@ -292,7 +292,7 @@ def test_archives_are_read_in_place_and_unpacked(archive: Path, tmp_path: Path) 
 
 
 def test_a_missing_member_is_named(archive: Path) -> None:
-    with pytest.raises(FetchError, match=r"holds no file 'three\.txt'"), member(archive, "three.txt"):
+    with pytest.raises(FetchError, match=r"has no file 'three\.txt'"), member(archive, "three.txt"):
         pass
 
 
@@ -326,7 +326,7 @@ LINKS = [("/etc", tarfile.SYMTYPE), ("..", tarfile.SYMTYPE), ("good", tarfile.SY
 def test_extract_refuses_a_link_in_a_tar(target: str, kind: bytes, tmp_path: Path) -> None:
     entries = ("link", kind, target.encode()), ("link/passwd", tarfile.REGTYPE, b"bad")
     path = tarred(tmp_path / "x.tar", *entries)
-    with pytest.raises(FetchError, match="'link' is of the kind link or device"):
+    with pytest.raises(FetchError, match="'link' is of kind 'link or device'"):
         extract(path, tmp_path / "out")
     assert files(tmp_path) == ["x.tar"]
 
@@ -340,7 +340,7 @@ def test_extract_refuses_a_device_in_a_tar(kind: bytes, tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", [stat.S_IFLNK, stat.S_IFCHR, stat.S_IFIFO])
 def test_extract_refuses_a_link_or_device_in_a_zip(kind: int, tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", ("link", kind | 0o777, b".."), ("link/x", 0, b"bad"))
-    with pytest.raises(FetchError, match="'link' is of the kind link or device"):
+    with pytest.raises(FetchError, match="'link' is of kind 'link or device'"):
         extract(path, tmp_path / "out")
     assert files(tmp_path) == ["x.zip"]
 
@@ -350,14 +350,14 @@ def test_extract_refuses_a_name_that_stands_twice(tmp_path: Path) -> None:
         zipped(tmp_path / "x.zip", ("x", 0, b"1"), ("x", 0, b"2")),
         zipped(tmp_path / "y.zip", ("x", 0, b"1"), ("x/y", 0, b"2")),
     ):
-        with pytest.raises(FetchError, match="stands twice"):
+        with pytest.raises(FetchError, match="occurs twice"):
             extract(path, tmp_path / "out")
 
 
 def test_extract_stops_a_bomb(tmp_path: Path) -> None:
     path = zipped(tmp_path / "x.zip", ("a", 0, bytes(3 << 20)), ("b", 0, bytes(3 << 20)))
     assert path.stat().st_size < 10_000
-    with pytest.raises(FetchError, match="more than the"):
+    with pytest.raises(FetchError, match="more than the size limit"):
         extract(path, tmp_path / "out", limit=5 << 20)
     assert files(tmp_path) == ["x.zip"]
     assert files(extract(path, tmp_path / "out", limit=6 << 20)) == ["a", "b"]
@@ -366,7 +366,7 @@ def test_extract_stops_a_bomb(tmp_path: Path) -> None:
 def test_a_broken_archive_is_said(archive: Path, tmp_path: Path) -> None:
     broken = tmp_path / f"broken{archive.suffix}"
     broken.write_bytes(archive.read_bytes()[: 1024 if archive.suffix == ".tar" else -40])
-    with pytest.raises(FetchError, match="no archive that can be read"):
+    with pytest.raises(FetchError, match="cannot be read as an archive"):
         extract(broken, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 

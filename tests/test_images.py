@@ -27,8 +27,7 @@ COLOURS = RANDOM.integers(0, 256, (30, 4, 5, 3), dtype=np.uint8)
 
 def module(path: Path, **arguments: Any) -> Images:
     data = Images(path=str(path), **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -80,9 +79,9 @@ def test_it_streams_row_by_row() -> None:
 @pytest.mark.parametrize(
     ("item", "message"),
     [
-        (GREY[0][:, :4], r"a picture is \(4, 4, 1\), expected .* = \(4, 5, 1\)"),
+        (GREY[0][:, :4], r"got an image of shape \(4, 4, 1\), expected .* = \(4, 5, 1\)"),
         (COLOURS[0], "expected"),
-        (GREY[0][:3], "a part of a picture"),
+        (GREY[0][:3], "got a part of an image, expected all 4 rows"),
         (GREY[0].astype(int) - 300, "row 0, column 0, channel 0 is -.*expected black at 0"),
         (GREY[0] / 100, "expected black at 0 and white at 255, or at 1 in floats"),
         (np.full((4, 5), np.nan), "is nan"),
@@ -95,10 +94,10 @@ def test_other_pictures_are_refused(item: Any, message: str) -> None:
 
 def test_other_things_are_refused(tmp_path: Path) -> None:
     for item in (7, None, np.array([["a"]])):
-        with pytest.raises(TypeError, match="expected a picture"):
+        with pytest.raises(TypeError, match="expected an image"):
             Pixels(1, 1).encode(item)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(UnknownSymbol, match=r"text\.png is no picture"):
+    with pytest.raises(UnknownSymbol, match=r"text\.png cannot be read as an image"):
         Pixels(1, 1).encode(tmp_path / "text.png")
     for arguments in ((0, 1), (1, 1.5), (1, 1, 2), (1, 1, 1, 1), (1, 1, 1, 257), (True, 1)):
         with pytest.raises(ValueError, match="expected"):
@@ -141,7 +140,7 @@ def test_npz_arrays_of_every_shape(tmp_path: Path) -> None:
     assert data.labels == {"kind": ["0", "1", "2"]}
     np.savez(tmp_path / "flat.npz", x=GREY.reshape(30, -1), y=np.zeros(30))
     assert (all_of(module(tmp_path / "flat.npz", shape=[4, 5])) == GREY.reshape(30, -1)).all()
-    with pytest.raises(DataError, match=r"rows of 20 numbers are no squares; expected --data\.shape"):
+    with pytest.raises(DataError, match=r"rows of 20 values, expected a square number, or shape=\[height, width\]"):
         module(tmp_path / "flat.npz")
 
 
@@ -199,7 +198,7 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
     small = module(tmp_path, shape=[2, 2, 1], val=0)
     assert (small.codec.height, small.codec.width, small.codec.channels) == (2, 2, 1)
     Image.fromarray(GREY[0].repeat(2, 0)).save(tmp_path / "train" / "other.png")
-    with pytest.raises(DataError, match="pictures of the sizes"):
+    with pytest.raises(DataError, match=r"has images of shapes \[\(4, 5, 3\), \(8, 5, 1\)\], expected one shape"):
         module(tmp_path)
 
 
@@ -253,11 +252,11 @@ def test_bad_files_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="cannot be read"):
             module(tmp_path / name)
     for name, message in (
-        ("empty", "holds no pictures"),
+        ("empty", "has no images"),
         ("absent", "no file or folder"),
-        ("broken.png", "is no picture that can be read"),
-        ("range.npz", "numbers from 0 to 3.., expected 0 to 255"),
-        ("labels.npz", "7 labels 'y' for 30 pictures 'x'"),
+        ("broken.png", "cannot be read as an image"),
+        ("range.npz", "values from 0 to 3.., expected 0 to 255"),
+        ("labels.npz", "got 7 labels 'y', expected 30, one per image of 'x'"),
         ("channels.npz", "pictures of 2 channels"),
     ):
         with pytest.raises(DataError, match=message):
@@ -277,8 +276,8 @@ def test_arguments_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected"):
             module(tmp_path / "x.npz", **arguments)
     with pytest.raises(DataError, match="no data"):
-        Images().prepare_data()
-    with pytest.raises(DataError, match=r"pictures of shape \(4, 5\), expected \(5, 5, 1\)"):
+        Images().setup()
+    with pytest.raises(DataError, match=r"images of shape \(4, 5\), expected \(5, 5, 1\)"):
         pictures(tmp_path / "x.npz", [5, 5])
 
 
@@ -367,7 +366,7 @@ def test_a_grid_shows_all_pictures() -> None:
     assert grid(list(COLOURS[:5]), columns=5).shape == (4, 5 * 5 + 8, 3)
     decoded = np.asarray(Image.open(io.BytesIO(png(whole, 3))))
     assert (decoded[::3, ::3] == whole).all()
-    with pytest.raises(ValueError, match="no pictures"):
+    with pytest.raises(ValueError, match="got no images"):
         grid([])
 
 
@@ -383,7 +382,7 @@ def test_pictures_of_sixteen_bits_and_of_floats_are_not_clipped(tmp_path: Path) 
     codec = Pixels(2, 3)
     assert all(codec.encode(tmp_path / name).tolist() == grey.ravel().tolist() for name in ("a.png", "b.tif", "c.tif"))
     Image.fromarray(grey.astype(np.float32)).save(tmp_path / "c.tif")
-    with pytest.raises(DataError, match=r"c.tif is no picture that can be read: numbers from 0.0 to 255.0"):
+    with pytest.raises(DataError, match=r"c.tif cannot be read as an image: got values from 0.0 to 255.0"):
         pictures(tmp_path, None)
 
 
@@ -409,9 +408,9 @@ def test_transparent_is_white_grey_is_grey_and_pictures_stand_upright(tmp_path: 
 @pytest.mark.parametrize(
     ("array", "shape", "message"),
     [
-        (np.zeros((5, 8, 8), np.uint8), [16, 4], r"pictures of shape \(8, 8\), expected \(16, 4, 1\)"),
-        (np.zeros((5, 8, 8, 3), np.uint8), [8, 24], r"pictures of shape \(8, 8, 3\), expected \(8, 24, 1\)"),
-        (np.array([[0.2, 1.0001]]), [1, 2], "numbers from 0.0 to 1.0001, expected 0 to 255, or 0 to 1"),
+        (np.zeros((5, 8, 8), np.uint8), [16, 4], r"images of shape \(8, 8\), expected \(16, 4, 1\)"),
+        (np.zeros((5, 8, 8, 3), np.uint8), [8, 24], r"images of shape \(8, 8, 3\), expected \(8, 24, 1\)"),
+        (np.array([[0.2, 1.0001]]), [1, 2], "values from 0.0 to 1.0001, expected 0 to 255, or 0 to 1"),
         (np.ones((2, 4), np.complex64), None, "an array of complex64, expected real numbers"),
     ],
 )
@@ -439,14 +438,14 @@ def test_arrays_of_any_name_are_pictures(tmp_path: Path, name: str) -> None:
 
 def test_labels_of_another_number_are_an_error(tmp_path: Path) -> None:
     np.savez(tmp_path / "a.npz", images=np.zeros((5, 2, 2), np.uint8), labels=np.zeros(4))
-    with pytest.raises(DataError, match="4 labels 'labels' for 5 pictures 'images'"):
+    with pytest.raises(DataError, match="got 4 labels 'labels', expected 5, one per image of 'images'"):
         pictures(tmp_path / "a.npz", None)
 
 
 @pytest.mark.parametrize(
     ("name", "content", "message"),
     [
-        ("a.npz", b"what is this", "expected a zip archive, as NPZ files are"),
+        ("a.npz", b"what is this", "expected an NPZ file, which is a zip archive"),
         ("a.mat", b"MATLAB 5.0 and no more", "cannot be read"),
         ("a.npy", b"what is this", "cannot be read"),
     ],
@@ -476,7 +475,7 @@ def test_grey_pictures_are_scored_as_they_were_drawn_in_training() -> None:
     assert not torch.equal(drawn, codec.encode(np.full((20, 20), 52, np.uint8)))
     assert torch.equal(codec.encode(codec.decode(drawn)), drawn)
     assert Pixels(20, 20, levels=2).encode(grey).sum() == 0
-    with pytest.raises(ValueError, match="expected 2 of pixels that are drawn"):
+    with pytest.raises(ValueError, match="expected 2 with drawn=True"):
         Pixels(2, 2, levels=3, drawn=True)
 
 

@@ -41,8 +41,7 @@ def usable(data: Any) -> None:
 
 
 def ready(data: Any) -> Any:
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 

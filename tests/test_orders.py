@@ -119,13 +119,37 @@ def test_a_mixture_averages_probabilities() -> None:
 
 def test_a_mixture_has_no_more_orders_than_the_model_was_made_for() -> None:
     x = everything(2, 3)
-    for arguments, most in (({}, 1), ({"orders": 3}, 3), ({"masks": 4}, 4), ({"masks": 4, "orders": 2}, 4)):
+    for arguments, most in (
+        ({}, 1),
+        ({"orders": 3}, 3),
+        ({"masks": 4}, 4),
+        ({"masks": 4, "orders": 2}, 4),
+        ({"masks": 3, "orders": 2}, 6),
+    ):
         model = made(Bernoulli(), dimensions=3, **arguments)
         ensemble(model, x, None, most)
         for orders in (0, most + 1):
             with pytest.raises(ValueError, match=f"orders is {orders}, expected 1 to {most}"):
                 ensemble(model, x, None, orders)
     ensemble(made(Bernoulli(), dimensions=3, masks=0), x, None, 50)
+
+
+@pytest.mark.parametrize(("orders", "masks", "count"), [(2, 3, 6), (3, 2, 6), (4, 6, 12), (2, 4, 4), (3, 3, 3)])
+def test_made_has_as_many_factorisations_as_the_least_common_multiple(orders: int, masks: int, count: int) -> None:
+    """All of them differ, the next one is the first again, and their ensemble is the mixture of all."""
+    model, x = exact(made(Bernoulli(), dimensions=7, hidden=[30], orders=orders, masks=masks)), everything(2, 7)
+    assert model.orders == count
+    factorisations = [model.order_number(number) for number in range(count)]
+    structures = {(*order.permutation.tolist(), *model.degrees(order.member)[0].tolist()) for order in factorisations}
+    assert len(structures) == count
+    each = torch.stack([model.log_prob(*arranged(x, None, order)).sum(1) for order in factorisations])
+    assert all((one - other).abs().max() > 1e-3 for one, other in itertools.combinations(each, 2))
+    again = model.order_number(count)
+    assert torch.equal(again.permutation, factorisations[0].permutation)
+    assert again.member == factorisations[0].member
+    averaged = ensemble(model, x, None, count)
+    torch.testing.assert_close(averaged, each.exp().mean(0).log(), rtol=0, atol=1e-12)
+    assert abs(averaged.exp().sum().item() - 1) < 1e-10
 
 
 def test_orders_are_those_of_their_numbers() -> None:
@@ -297,14 +321,14 @@ def test_scoring_many_is_scoring_each() -> None:
     rows = pipeline.sample(70, seed=3)
     for row, scores in zip(rows[::23], pipeline.score(rows)[::23], strict=True):
         torch.testing.assert_close(scores.log_probs, pipeline.score(row).log_probs, rtol=0, atol=1e-9)
-    assert [-total.nats for total in pipeline.score_orders(rows, 1)] == pytest.approx(
+    assert [-total.nats for total in pipeline.totals(rows)] == pytest.approx(
         [scores.log_prob for scores in pipeline.score(rows)], abs=1e-9
     )
 
 
 def test_what_has_no_order_in_time_is_not_scored_in_pieces_and_streams_at_the_end() -> None:
     random = Pipeline(nade(Categorical(3), order="random"), Chars("abc"))
-    with pytest.raises(ValueError, match="order"):
+    with pytest.raises(ValueError, match="scored whole"):
         list(random.score_pieces(["ab", "c"]))
     assert "".join(random.stream(length=13, seed=1)) == random.sample(length=13, seed=1)[0]
     rows = Pipeline(relu(Gaussians(), dimensions=4), table())

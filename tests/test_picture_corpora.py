@@ -52,8 +52,7 @@ def source(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def read(corpus: Corpus, **arguments: Any) -> Images:
     data = Images(corpus=corpus, **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -114,8 +113,7 @@ def test_real_wheels_are_as_described(corpus: type[Corpus], monkeypatch: pytest.
     (tmp_path / "downloads" / path.name).symlink_to(path)
     if corpus is wine.RedWine:
         data = Table(corpus=corpus())
-        data.prepare_data()
-        data.setup("fit")
+        data.setup()
         assert data.codec.columns == list(wine.COLUMNS)
         assert (len(data.numbers), data.codec.length) == (1599, 11)
         _like_the_real_one(corpus().prepare())
@@ -229,12 +227,12 @@ def test_wrong_files_are_refused(tmp_path: Path) -> None:
         digits.MNIST(str(tmp_path)).prepare()
     for url, _ in digits.MNIST.files:
         (tmp_path / url.rpartition("/")[2]).write_bytes(b"other")
-    with pytest.raises(DataError, match=r"has the SHA-256 .*, expected 440fcabf.*checked false"):
+    with pytest.raises(DataError, match=r"has the SHA-256 .*, expected 440fcabf.*checked=False"):
         digits.MNIST(str(tmp_path)).prepare()
-    with pytest.raises(DataError, match=r"the files are not what those of MNIST are: .* cannot be read"):
+    with pytest.raises(DataError, match=r"the files are not those of MNIST: .* cannot be read"):
         digits.MNIST(str(tmp_path), checked=False).prepare()
     (tmp_path / "cifar-10-binary.tar.gz").write_bytes(b"other")
-    with pytest.raises(DataError, match="not what those of CIFAR10 are"):
+    with pytest.raises(DataError, match="not those of CIFAR10"):
         digits.CIFAR10(str(tmp_path), checked=False).prepare()
     with pytest.raises(DataError, match="colour is 'rose', expected red or white"):
         wine.Wine("rose")

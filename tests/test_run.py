@@ -51,8 +51,8 @@ def test_what_a_run_folder_holds(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert {"config.yaml", "metrics.csv", "checkpoints", "samples", "model"} <= names
     assert all("tfevents" in name for name in names - {"config.yaml", "metrics.csv", "checkpoints", "samples", "model"})
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    held = {"model.safetensors", "config.json", "manifest.json", "calibration.safetensors"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt"}
+    held = {"model.safetensors", "config.json", "manifest.json", "calibration.safetensors", "training.hashes"}
     assert {path.name for path in (run / "model").iterdir()} == held
     steps = [int(row["step"]) for row in rows(run)]
     assert steps == [6, 7, 12, 14]
@@ -73,7 +73,7 @@ def test_a_model_says_where_it_comes_from(run: Path) -> None:
     data = run.parent / "names.txt"
     assert provenance["data"] == "names.txt"  # and not where it lies, which is nobody else's business
     assert provenance["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
-    assert (provenance["licence"], provenance["seed"], provenance["recipe"]) == ("not stated", 1, "run")
+    assert (provenance["licence"], provenance["seed"], provenance["recipe"]) == ("not stated", 1, "run.yaml")
     assert provenance["parameters"] == sum(value.numel() for value in seqgen.load(run).model.parameters())
 
 
@@ -83,7 +83,7 @@ def test_nothing_in_a_run_folder_is_a_pickle(run: Path) -> None:
         header = content[8:9] == b"{"  # of safetensors, whose first byte is that of a length, whatever it is
         assert header or not content.startswith((b"PK", b"\x80")), name
         assert "tfevents" in name or b"c__builtin__" not in content, name
-    for name in ("best.ckpt", "last.ckpt"):
+    for name in ("last.ckpt",):
         safetensors.torch.load_file(run / "checkpoints" / name)
 
 
@@ -102,7 +102,7 @@ def test_nothing_is_unpickled(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_run_is_not_overwritten(run: Path) -> None:
     before = contents(run)
-    with pytest.raises(ValueError, match=r"run holds a run already; go on with --resume, or name another folder"):
+    with pytest.raises(ValueError, match=r"run holds a run already; --resume continues it, --overwrite replaces it"):
         fit.main(["--config", str(TRAINER), "--config", str(run.with_suffix(".yaml")), "--run", str(run)])
     assert contents(run) == before
 

@@ -204,7 +204,7 @@ def test_overshoot_is_clipped_and_not_wrapped(name: str) -> None:
 @every_codec
 @pytest.mark.parametrize("item", [None, 3, b"RIFF", [0.0, 1.0], (0.5,), object(), {"samples": [0]}])
 def test_what_is_no_sound_is_refused(name: str, item: object) -> None:
-    expected = f"of type {type(item).__name__}, expected a sound: a path, a Clip or an array of samples"
+    expected = f"of type {type(item).__name__}, expected audio: a path, a Clip or an array of samples"
     for act in (codec_of(name).encode, lambda item: list(codec_of(name).pieces([item]))):
         with pytest.raises(TypeError, match=expected):
             act(item)
@@ -304,7 +304,7 @@ def test_the_end_symbol() -> None:
 @pytest.mark.parametrize("symbol", [-1, 65_537])
 def test_symbols_that_there_are_not_are_refused(name: str, symbol: int) -> None:
     codec = codec_of(name)
-    with pytest.raises(ValueError, match=f"symbol {symbol} at position 2 "):
+    with pytest.raises(ValueError, match=f"symbol {symbol} at position 2, expected 0 .. "):
         codec.decode(torch.tensor([0, 1, symbol, -7]))
     with pytest.raises(ValueError, match=f"symbol {symbol} "):
         list(codec.stream([0, symbol]))

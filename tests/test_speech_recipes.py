@@ -47,7 +47,7 @@ def noise(seconds: float = 0.5, seed: int = 0) -> Clip:
 
 @pytest.fixture(scope="module")
 def recogniser() -> recognise.Recogniser:
-    return recognise.taught(*tones(0, 32), RATE, count=2, seed=3, epochs=6)
+    return recognise.train(*tones(0, 32), RATE, count=2, seed=3, epochs=6)
 
 
 def test_two_tones_are_told_apart(recogniser: recognise.Recogniser) -> None:
@@ -58,7 +58,7 @@ def test_two_tones_are_told_apart(recogniser: recognise.Recogniser) -> None:
 def test_teaching_is_reproducible() -> None:
     """And leaves the global generator alone."""
     state = torch.get_rng_state()
-    one, same, other = (recognise.taught(*tones(0, 8), RATE, 2, seed, epochs=1).state_dict() for seed in (0, 0, 1))
+    one, same, other = (recognise.train(*tones(0, 8), RATE, 2, seed, epochs=1).state_dict() for seed in (0, 0, 1))
     assert torch.equal(torch.get_rng_state(), state)
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert not all(torch.equal(one[name], other[name]) for name in one)
@@ -66,20 +66,20 @@ def test_teaching_is_reproducible() -> None:
 
 def test_loudness_plays_no_part(recogniser: recognise.Recogniser) -> None:
     clip = noise().samples
-    torch.testing.assert_close(recogniser.hear(clip), recogniser.hear(clip / 8), rtol=0, atol=1e-4)
+    torch.testing.assert_close(recogniser.features(clip), recogniser.features(clip / 8), rtol=0, atol=1e-4)
 
 
 @pytest.mark.parametrize("count", [0, 1, 50])
 def test_any_clip_is_classified(recogniser: recognise.Recogniser, count: int) -> None:
     """What a model samples may be silent or have no samples at all."""
-    assert recogniser.hear(np.zeros(count, np.float32)).count_nonzero() == 0
+    assert recogniser.features(np.zeros(count, np.float32)).count_nonzero() == 0
     assert recogniser.classify([np.zeros(count, np.float32)])[0] in (0, 1)
 
 
 def test_varied_clips() -> None:
     """Neither much longer nor louder, always finite, and never twice the same."""
     chance, clip = np.random.default_rng(0), tone(400, 0.2, amplitude=0.5)
-    varied = [recognise.varied(clip, RATE, chance) for _ in range(50)]
+    varied = [recognise.augmented(clip, RATE, chance) for _ in range(50)]
     for one in varied:
         assert 0.9 * len(clip) / 1.01 <= len(one) <= len(clip) / 0.9 + 2 * recognise.MARGIN * RATE + 1
         assert np.isfinite(one).all()
@@ -90,7 +90,7 @@ def test_varied_clips() -> None:
 def test_requests() -> None:
     """Each digit equally often; every digit by the same speakers, who take turns."""
     labels = {"speaker": ["a", "b", "c"], "digit": ["0", "1"]}
-    asked = recognise.requests(labels, 8)
+    asked = recognise.balanced_labels(labels, 8)
     assert [one["digit"] for one in asked] == ["0", "1"] * 4
     assert [one["speaker"] for one in asked] == ["a", "a", "b", "b", "c", "c", "a", "a"]
 
@@ -98,13 +98,13 @@ def test_requests() -> None:
 @pytest.mark.parametrize(("labels", "count"), [({}, 10), ({"speaker": ["a"]}, 10), ({"digit": ["0", "1"]}, 5)])
 def test_requests_that_cannot_be_met(labels: dict[str, list[str]], count: int) -> None:
     with pytest.raises(ValueError, match="expected"):
-        recognise.requests(labels, count)
+        recognise.balanced_labels(labels, count)
 
 
 def test_confusions() -> None:
-    table = recognise.confusions(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
+    table = recognise.confusion_matrix(np.array([0, 0, 1, 2]), np.array([0, 1, 1, 0]), 3)
     assert table.tolist() == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
-    assert recognise.drawn(table, ["0", "1", "2"]).splitlines()[1].split() == ["0", "1", "1", "."]
+    assert recognise.as_text(table, ["0", "1", "2"]).splitlines()[1].split() == ["0", "1", "1", "."]
 
 
 # -- a vocoder's figures
@@ -112,7 +112,7 @@ def test_confusions() -> None:
 
 def test_a_clip_is_no_distance_from_itself() -> None:
     clip = noise()
-    figures = vocoder.measured(clip, clip, FRAMES)
+    figures = vocoder.measure(clip, clip, FRAMES)
     assert figures.distance == 0
     assert math.isnan(figures.stoi) or figures.stoi == pytest.approx(1, abs=1e-4)
 
@@ -138,7 +138,7 @@ def test_what_has_no_figure() -> None:
 
 def test_means_leave_out_what_is_missing() -> None:
     rows = [vocoder.Figures(1, math.nan, math.nan), vocoder.Figures(3, 2, math.nan)]
-    assert vocoder.table("model", rows).splitlines()[-1].split("mean: ")[1] == vocoder.drawn(
+    assert vocoder.table("model", rows).splitlines()[-1].split("mean: ")[1] == vocoder.as_text(
         vocoder.Figures(2, 2, math.nan)
     )
 
@@ -176,7 +176,7 @@ def untrained(folder: Path, features: LogMel | None = None) -> Path:
         arguments["features"] = describe(features)
     description = {"class_path": "Audio", "init_args": arguments}
     data = data_module(description)
-    data.setup("fit")
+    data.setup()
     torch.manual_seed(0)
     model = WaveNet(Categorical(256 + (features is None)), [2, 2], 2, 1, residual=4, gate=4, skip=4, end=4, **local)
     run = folder.with_name("run")
@@ -233,4 +233,4 @@ def test_vocoder(tmp_path: Path, said: Callable[..., str]) -> None:
 def test_a_run_without_its_config(tmp_path: Path) -> None:
     pipeline = Pipeline(WaveNet(Categorical(256), layers=1, blocks=1), MuLaw(RATE))
     with pytest.raises(CheckpointError, match="expected a run folder"):
-        recognise.opened(tmp_path, pipeline)
+        recognise.open_clips(tmp_path, pipeline)

@@ -30,8 +30,7 @@ def written(path: Path, text: str) -> Path:
 
 def module(path: Path, **arguments: Any) -> table.Table:
     data = table.Table(path=str(path), **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -86,10 +85,10 @@ def test_it_learns_mean_and_standard_deviation() -> None:
         ("3,,7", "column 'b c' is missing"),
         ({"a": 1, "d": 2}, "column 'b c' is missing"),
         ([1, math.nan, 2], "column 'b c' is missing"),
-        ({"a": 1, "e": 2}, "no column 'e'; expected a, b c, d"),
-        ("3,x,7", "column 'b c': 'x' is no number"),
-        ([1, 2, math.inf], "column 'd': inf is not finite"),
-        ("3,4", "a row has 2 cells, expected 3: a, b c, d"),
+        ({"a": 1, "e": 2}, "got column 'e', expected a, b c, d"),
+        ("3,x,7", "column 'b c': 'x' is not a number"),
+        ([1, 2, math.inf], "column 'd': inf is not a finite number"),
+        ("3,4", "got a row of 2 cells, expected 3: a, b c, d"),
     ],
 )
 def test_what_is_no_row_is_refused_by_column(item: Any, message: str) -> None:
@@ -163,13 +162,13 @@ def test_chosen_columns_labels_and_split(tmp_path: Path) -> None:
     ("rows", "message"),
     [
         (["a,b", "1,2", "3,"], "line 3, column 'b': missing, expected a number"),
-        (["a,b", "1,2", "?,4"], r"line 3, column 'a': '\?' is no number"),
+        (["a,b", "1,2", "?,4"], r"line 3, column 'a': '\?' is not a number"),
         (["a,b", "1,2", "nan,4"], "line 3, column 'a': missing"),
-        (["a,b", "1,2", "1_000,4"], "line 3, column 'a': '1_000' is no number"),
-        (["NA,2", "1,2"], "line 1, column 'x1': 'NA' is no number"),
-        (["1.0x,2", "1,2"], r"line 1, column 'x1': '1\.0x' is no number"),
+        (["a,b", "1,2", "1_000,4"], "line 3, column 'a': '1_000' is not a number"),
+        (["NA,2", "1,2"], "line 1, column 'x1': 'NA' is not a number"),
+        (["1.0x,2", "1,2"], r"line 1, column 'x1': '1\.0x' is not a number"),
         ([",2", "1,2"], "line 1, column 'x1': missing"),
-        (["a,b", "1,2", "1e999,4"], "line 3, column 'a': '1e999' is not finite"),
+        (["a,b", "1,2", "1e999,4"], "line 3, column 'a': '1e999' is not a finite number"),
         (["a,b", "1,2", "3"], "line 3: 1 cells, expected 2"),
         (["a,a", "1,2"], "two columns have the same name"),
         (["a,split", "1,2"], "line 2, column 'split': '2', expected train, val, test"),

@@ -1,1 +1,1 @@
-"""Binarized and grey digits."""
+"""Images: binarized and greyscale digits, and other public datasets."""

@@ -1,9 +1,9 @@
-"""Are pictures strange that no digit is, or digits that were changed to fool a classifier?
+"""Detection of out-of-distribution images and adversarial examples by a model of greyscale digits.
 
 python -m seqgen_recipes.digits.detect runs/digits-grey --background runs/digits-background
 
-Prints areas under the ROC curve against held-out digits for Fashion-MNIST and for adversarial digits, by p-value and by
-likelihood ratio, and how well a classifier, trained here, does on adversarial digits before and after purification
+Prints the AUC of p-values and likelihood ratios for Fashion-MNIST and for adversarial examples against held-out digits.
+Also prints the accuracy of a classifier, trained here, on adversarial examples before and after purification
 (PixelDefend, Song et al. 2018, arXiv:1710.10766).
 """
 
@@ -28,19 +28,19 @@ from seqgen.pipeline import Pipeline
 from seqgen_recipes import detection
 from seqgen_recipes.digits.prepare import FashionMNIST
 
-EPOCHS, BATCH, RATE = 8, 64, 2e-3
-RADII = (0.1, 0.3)  # how far a pixel may be moved, black being 0 and white 1
-STEPS = 20  # of projected gradient descent
+EPOCHS, BATCH, RATE = 8, 64, 2e-3  # epochs, batch size and learning rate of the classifier
+RADII = (0.1, 0.3)  # maximum change of a pixel by an attack; black is 0 and white is 1
+STEPS = 20  # steps of projected gradient ascent
 
 # -- the classifier
 
 
 class Classifier(nn.Module):
-    """Which digit a picture shows: two convolutions and two products.
+    """A convolutional network with two convolutions and two linear layers.
 
     Args:
-        side: Height and width.
-        classes: K.
+        side: Height and width of the images.
+        classes: K, the number of classes.
     """
 
     def __init__(self, side: int, classes: int) -> None:
@@ -52,19 +52,22 @@ class Classifier(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, K) of pictures (B, H, W) in [0, 1]."""
+        """Logits (B, K) of images (B, H, W) in [0, 1]."""
         logits: Tensor = self.layers(x.unsqueeze(1))
         return logits
 
     @torch.inference_mode()
     def accuracy(self, x: Tensor, classes: Tensor) -> float:
-        """The share of pictures (N, H, W) whose class (N,) is the most probable one."""
-        found = torch.cat([self(some).argmax(1) for some in torch.split(x, 500)])
-        return float((found == classes).double().mean())
+        """The fraction of images (N, H, W) whose class (N,) is predicted."""
+        predicted = torch.cat([self(images).argmax(1) for images in torch.split(x, 500)])
+        return float((predicted == classes).double().mean())
 
 
-def taught(x: Tensor, classes: Tensor, count: int, seed: int, epochs: int = EPOCHS) -> Classifier:
-    """A classifier trained on pictures (N, H, W), moved by up to two pixels, of known classes (N,); seeded."""
+def train(x: Tensor, classes: Tensor, count: int, seed: int, epochs: int = EPOCHS) -> Classifier:
+    """A classifier of `count` classes trained on images (N, H, W) with classes (N,); reproducible by seed.
+
+    Training images are shifted by up to two pixels, for data augmentation.
+    """
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         classifier = Classifier(x.shape[1], count)
@@ -74,137 +77,142 @@ def taught(x: Tensor, classes: Tensor, count: int, seed: int, epochs: int = EPOC
         for _ in range(epochs):
             for places in torch.split(torch.randperm(len(x)), BATCH):
                 down, right = torch.randint(-2, 3, (2,)).tolist()
-                moved = x[places].roll((down, right), (1, 2))  # digits have margins of four pixels
-                F.cross_entropy(classifier(moved), classes[places]).backward()
+                shifted = x[places].roll((down, right), (1, 2))  # digits have margins of four pixels
+                F.cross_entropy(classifier(shifted), classes[places]).backward()
                 optimizer.step()
                 optimizer.zero_grad()
                 schedule.step()
     return classifier.eval()
 
 
-# -- adversaries
+# -- attacks
 
 
 def fgsm(classifier: Classifier, x: Tensor, classes: Tensor, radius: float) -> Tensor:
-    """One step along the sign of the gradient (Goodfellow et al. 2015, arXiv:1412.6572), of pictures (N, H, W)."""
-    return (x + radius * _uphill(classifier, x, classes).sign()).clamp(0, 1)
+    """Fast gradient sign method (Goodfellow et al. 2015, arXiv:1412.6572) on images (N, H, W)."""
+    return (x + radius * _loss_gradient(classifier, x, classes).sign()).clamp(0, 1)
 
 
 def pgd(classifier: Classifier, x: Tensor, classes: Tensor, radius: float, seed: int, steps: int = STEPS) -> Tensor:
-    """Projected gradient ascent from anywhere near by (Madry et al. 2018, arXiv:1706.06083)."""
+    """Projected gradient ascent from a random start within the radius (Madry et al. 2018, arXiv:1706.06083)."""
     random = torch.Generator().manual_seed(seed)
     found = (x + radius * (2 * torch.rand(x.shape, generator=random) - 1)).clamp(0, 1)
     for _ in range(steps):
-        found = found + 2.5 * radius / steps * _uphill(classifier, found, classes).sign()
+        found = found + 2.5 * radius / steps * _loss_gradient(classifier, found, classes).sign()
         found = torch.minimum(torch.maximum(found, x - radius), x + radius).clamp(0, 1)
     return found
 
 
-def _uphill(classifier: Classifier, x: Tensor, classes: Tensor) -> Tensor:
-    """The gradient of the loss with respect to the pictures."""
+def _loss_gradient(classifier: Classifier, x: Tensor, classes: Tensor) -> Tensor:
+    """The gradient (N, H, W) of the cross-entropy with respect to the images."""
     with torch.enable_grad():
         x = x.detach().requires_grad_()
         (gradient,) = torch.autograd.grad(F.cross_entropy(classifier(x), classes, reduction="sum"), x)
     return gradient
 
 
-# -- the figures
+# -- evaluation
 
 
 class Detector:
-    """A model of grey digits, and maybe one of their background; pictures are (N, H, W) in [0, 1], in its levels."""
+    """A model of greyscale digits with an optional background model; images are (N, H, W) in [0, 1]."""
 
     def __init__(self, pipeline: Pipeline, background: Pipeline | None = None) -> None:
         if not isinstance(pipeline.codec, Pixels) or pipeline.codec.channels != 1 or pipeline.codec.levels < 3:
-            raise SeqgenError("expected a model of grey pictures with three levels or more")
+            raise SeqgenError(
+                f"got a model of {type(pipeline.codec).__name__} with {pipeline.codec.size} symbols, "
+                "expected greyscale images with three levels or more"
+            )
         self.pipeline, self.background, self.pixels = pipeline, background, pipeline.codec
 
     def tensor(self, values: np.ndarray) -> Tensor:
-        """Pictures of values 0 to 255 (N, ...)."""
+        """Images (N, H, W) in [0, 1], rounded to the model's levels, of values 0 to 255 (N, ...)."""
         levels = torch.from_numpy(self.pixels.quantize(values)).float()
         return levels.view(-1, self.pixels.height, self.pixels.width) / (self.pixels.levels - 1)
 
     def items(self, x: Tensor) -> list[np.ndarray]:
-        """Pictures as the pipeline takes them; what lies between two levels goes to the nearest."""
+        """Images as items of the pipeline, rounded to the nearest level."""
         levels = (x * (self.pixels.levels - 1)).round().long()
-        return [self.pixels.decode(picture.flatten()) for picture in levels]
+        return [self.pixels.decode(image.flatten()) for image in levels]
 
     def scores(self, x: Tensor) -> dict[str, Tensor]:
-        """What is low for strange pictures."""
+        """Scores (N,) by name, low for anomalies; see `detection.scores`."""
         return detection.scores(self.pipeline, self.items(x), self.background)
 
     def purified(self, x: Tensor, radius: float) -> Tensor:
-        """The likeliest pictures near by; the radius is as many whole levels as there are in it."""
-        levels = round(self.whole(radius) * (self.pixels.levels - 1))
+        """Images purified within `radius`, rounded down to whole levels."""
+        levels = round(self.whole_levels(radius) * (self.pixels.levels - 1))
         return self.tensor(np.stack(self.pipeline.purify(self.items(x), levels)))
 
-    def whole(self, radius: float) -> float:
-        """As much of a radius as is whole levels: what comes of an attack is rounded, and is not to leave its ball."""
+    def whole_levels(self, radius: float) -> float:
+        """A radius rounded down to whole levels, so that rounding an attacked image does not exceed the radius."""
         return int(radius * (self.pixels.levels - 1) + 1e-6) / (self.pixels.levels - 1)
 
 
-def shrunk(x: Tensor) -> Tensor:
-    """Pictures (N, H, W) of half the size on black ground: as smooth as can be, and not what the model has seen."""
+def half_size(x: Tensor) -> Tensor:
+    """Images (N, H, W) scaled to half the size, on black: smoother than the training data, and unlike it."""
     small = F.avg_pool2d(x, 2)
     height, width = ((whole - part) // 2 for whole, part in zip(x.shape[1:], small.shape[1:], strict=True))
     return F.pad(small, (width, x.shape[2] - small.shape[2] - width, height, x.shape[1] - small.shape[1] - height))
 
 
 def report(detector: Detector, classifier: Classifier, x: Tensor, classes: Tensor, foreign: Tensor, seed: int) -> str:
-    """A table of digits (N, H, W) of known classes, of changed ones and of foreign pictures."""
+    """A table for digits (N, H, W) with classes (N,), their attacked and scaled versions, and foreign images."""
     usual = detector.scores(x)
     table = [["pictures", *detection.header(usual), "recognised", "purified"]]
 
-    def row(name: str, some: Tensor, radii: Sequence[float] = ()) -> None:
-        """What is between levels is rounded first, as the classifier is to see what the model sees."""
-        some = detector.tensor(np.stack(detector.items(some)))
-        seen = [some] if radii else []
-        cured = [detector.purified(some, radius) for radius in radii]
-        right = [", ".join(f"{classifier.accuracy(one, classes):.1%}" for one in them) for them in (seen, cured)]
-        table.append([name, *detection.figures(detector.scores(some), usual), *right])
+    def row(name: str, images: Tensor, radii: Sequence[float] = ()) -> None:
+        """Append a row. Images are first rounded to levels, so that classifier and model see the same."""
+        images = detector.tensor(np.stack(detector.items(images)))
+        original = [images] if radii else []
+        purified = [detector.purified(images, radius) for radius in radii]
+        accuracies = [
+            ", ".join(f"{classifier.accuracy(one, classes):.1%}" for one in them) for them in (original, purified)
+        ]
+        table.append([name, *detection.figures(detector.scores(images), usual), *accuracies])
 
     row("digits", x, RADII)
-    row("digits of half the size", shrunk(x))
+    row("digits of half the size", half_size(x))
     row("foreign", foreign)
     for radius in RADII:
-        row(f"FGSM, {radius}", fgsm(classifier, x, classes, detector.whole(radius)), [radius])
-        row(f"PGD, {radius}", pgd(classifier, x, classes, detector.whole(radius), seed), [radius])
+        row(f"FGSM, {radius}", fgsm(classifier, x, classes, detector.whole_levels(radius)), [radius])
+        row(f"PGD, {radius}", pgd(classifier, x, classes, detector.whole_levels(radius), seed), [radius])
     return detection.table(table)
 
 
 # -- the data
 
 
-def numbers(classes: Sequence[str], names: Sequence[str]) -> Tensor:
-    """Numbers (N,) of classes. Raises SeqgenError for a picture without a class that has a name."""
+def class_indices(classes: Sequence[str], names: Sequence[str]) -> Tensor:
+    """Indices (N,) of classes in `names`. Raises SeqgenError for an image without a class, or with another one."""
     if wrong := sorted(set(classes) - set(names)) or (not classes and [""]):
-        raise SeqgenError(f"a digit is {wrong[0]!r}, expected a label, {', '.join(names) or 'of some kind'}")
+        raise SeqgenError(f"a digit is labelled {wrong[0]!r}, expected a label out of {', '.join(names) or 'any'}")
     return torch.tensor([names.index(name) for name in classes])
 
 
-def some(found: Pictures, count: int, seed: int) -> Pictures:
-    """At most `count` of the pictures, drawn; those to test on, where the pictures say which these are."""
+def random_subset(found: Pictures, count: int, seed: int) -> Pictures:
+    """At most `count` images chosen at random, from the test part if there is one."""
     places = [place for place, part in enumerate(found.parts) if part == "test"] or range(len(found.parts))
     chosen = np.random.default_rng(seed).permutation(np.array(places))[:count]
     return Pictures(found.values[chosen], *([kind[place] for place in chosen] for kind in found[1:]))
 
 
 def part(data: Images, name: str) -> Pictures:
-    """The pictures of a part of a run's data."""
+    """The images of a part of a run's data."""
     places = data.parts[name].tolist()
     return Pictures(data.values[places], [data.classes[place] for place in places], [name] * len(places))
 
 
 def main() -> None:
-    """Print a table, a row for each kind of pictures."""
+    """Print a table with a row for each kind of images."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("run", help="the run folder of a model of grey digits")
-    parser.add_argument("--background", default=None, help="that of its background model, for likelihood ratios")
-    parser.add_argument("--digits", type=Path, default=None, help="digits with labels to test on, if not the run's own")
-    parser.add_argument("--foreign", type=Path, default=None, help="others (default: Fashion-MNIST, downloaded)")
-    parser.add_argument("--count", type=int, default=500, help="pictures of each kind (default: %(default)s)")
-    parser.add_argument("--epochs", type=int, default=EPOCHS, help="of the classifier (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("run", help="the run folder of a model of greyscale digits")
+    parser.add_argument("--background", default=None, help="run folder of a background model, for likelihood ratios")
+    parser.add_argument("--digits", type=Path, default=None, help="labelled test digits (default: those of the run)")
+    parser.add_argument("--foreign", type=Path, default=None, help="other images (default: Fashion-MNIST, downloaded)")
+    parser.add_argument("--count", type=int, default=500, help="maximum images of each kind (default: %(default)s)")
+    parser.add_argument("--epochs", type=int, default=EPOCHS, help="training the classifier (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     detector = Detector(pipeline, None if options.background is None else seqgen.load(options.background))
@@ -215,13 +223,13 @@ def main() -> None:
     known = part(data, "train")
     names = sorted(set(known.classes) - {""})
     digits = part(data, "test") if options.digits is None else pictures(options.digits, shape)
-    digits = some(digits, options.count, options.seed)
-    foreign = some(pictures(options.foreign or FashionMNIST().prepare(), shape), options.count, options.seed)
+    digits = random_subset(digits, options.count, options.seed)
+    foreign = random_subset(pictures(options.foreign or FashionMNIST().prepare(), shape), options.count, options.seed)
 
-    classes = numbers(known.classes, names)
-    classifier = taught(detector.tensor(known.values), classes, len(names), options.seed, options.epochs)
-    x, classes = detector.tensor(digits.values), numbers(digits.classes, names)
-    print(f"{len(digits.values)} digits, {len(foreign.values)} foreign pictures, {pipeline.codec.size} levels\n")
+    classes = class_indices(known.classes, names)
+    classifier = train(detector.tensor(known.values), classes, len(names), options.seed, options.epochs)
+    x, classes = detector.tensor(digits.values), class_indices(digits.classes, names)
+    print(f"{len(digits.values)} digits, {len(foreign.values)} foreign images, {pipeline.codec.size} levels\n")
     print(report(detector, classifier, x, classes, detector.tensor(foreign.values), options.seed))
 
 

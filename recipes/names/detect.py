@@ -1,4 +1,4 @@
-"""Are words strange that no name is? Gibberish, shuffled names and words of Shakespeare against held-out names.
+"""Anomaly detection by a model of names: gibberish, shuffled names and words of Shakespeare against held-out names.
 
 python -m seqgen_recipes.names.detect runs/names
 """
@@ -21,50 +21,50 @@ from seqgen_recipes.shakespeare.prepare import Plays
 
 
 def names(data: Lines, part: str) -> list[str]:
-    """The different names of a part, in alphabetical order."""
+    """The distinct names of a part of the data, sorted."""
     found = (
         data.codec.decode(row[kept]) for batch in data.held_out(part) for row, kept in zip(*batch[:2], strict=True)
     )
     return sorted(set(found))
 
 
-def like(name: str, letters: str) -> str:
-    """Letters, large and small as those of a name."""
+def match_case(name: str, letters: str) -> str:
+    """Letters with the upper and lower case of `name`, which is as long."""
     return "".join(
         letter.upper() if model.isupper() else letter.lower() for letter, model in zip(letters, name, strict=True)
     )
 
 
 def gibberish(usual: Sequence[str], random: Random) -> list[str]:
-    """For each name as many letters, each as probable as any other."""
-    return [like(name, "".join(random.choices(string.ascii_lowercase, k=len(name)))) for name in usual]
+    """For each name a string of as many letters, drawn uniformly from a to z."""
+    return [match_case(name, "".join(random.choices(string.ascii_lowercase, k=len(name)))) for name in usual]
 
 
 def shuffled(usual: Sequence[str], random: Random) -> list[str]:
-    """The letters of each name in another order, where there is one."""
+    """Each name with its letters in a different order; names without one are left out."""
     found = []
     for name in usual:
-        letters = [like(name, "".join(random.sample(name, len(name)))) for _ in range(20)]
+        letters = [match_case(name, "".join(random.sample(name, len(name)))) for _ in range(20)]
         found += [next(word for word in letters if word != name)] if set(letters) != {name} else []
     return found
 
 
 def words(text: str, usual: Sequence[str], known: set[str], random: Random) -> list[str]:
-    """Different words of a text that are no names, at most as many as there are names, written like names."""
+    """Distinct words of a text that are not in `known`, capitalised like the names `usual`, and at most as many."""
     capital = usual[0][:1].isupper()
     found = {word.capitalize() if capital else word.lower() for word in re.findall(r"[A-Za-z]{2,}", text)} - known
     return random.sample(sorted(found), min(len(usual), len(found)))
 
 
 def main() -> None:
-    """Print a table, a row for each kind of words."""
+    """Print a table with a row for each kind of words."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("run", help="the run folder of a model of names")
-    parser.add_argument("--background", default=None, help="that of a background model, for likelihood ratios")
-    parser.add_argument("--words", type=Path, default=None, help="a text (default: Shakespeare's plays)")
-    parser.add_argument("--count", type=int, default=1000, help="words of each kind, at most (default: %(default)s)")
+    parser.add_argument("--background", default=None, help="run folder of a background model, for likelihood ratios")
+    parser.add_argument("--words", type=Path, default=None, help="a text file of words (default: Shakespeare's plays)")
+    parser.add_argument("--count", type=int, default=1000, help="maximum words of each kind (default: %(default)s)")
     parser.add_argument("--show", type=int, default=3, help="examples of each kind (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     background = None if options.background is None else seqgen.load(options.background)
@@ -86,9 +86,9 @@ def main() -> None:
     }
     usual = detection.scores(pipeline, held_out, background)
     table = [["words", *detection.header(usual), "such as"]]
-    for kind, them in kinds.items():
-        shown = detection.figures(detection.scores(pipeline, them, background), usual)
-        table.append([f"{len(them)} {kind}", *shown, ", ".join(them[: options.show])])
+    for kind, items in kinds.items():
+        cells = detection.figures(detection.scores(pipeline, items, background), usual)
+        table.append([f"{len(items)} {kind}", *cells, ", ".join(items[: options.show])])
     print(detection.table(table))
 
 

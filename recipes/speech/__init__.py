@@ -1,1 +1,1 @@
-"""Speech: a synthetic voice, or recordings."""
+"""Speech, synthetic or recorded."""

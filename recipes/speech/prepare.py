@@ -1,7 +1,7 @@
-"""Speech by a synthetic voice, eSpeak NG: spoken digits, and lines of Shakespeare, in several voices.
+"""Synthetic speech by eSpeak NG in several voices: spoken digits, and lines of Shakespeare.
 
-The synthesiser is the shared library in a wheel, which is not installed but unpacked, and run in a process of its own.
-Every run gives the same bytes; on another processor or system the last bits of a sample may differ.
+The synthesizer is a shared library in a wheel, which is unpacked, not installed, and runs in a separate process. Every
+run gives the same bytes; between processors and operating systems the last bits of samples may differ.
 """
 
 import json
@@ -24,7 +24,7 @@ from seqgen.media.files import DataError
 from seqgen_recipes.shakespeare.prepare import Plays
 
 SOURCE = "espeakng-loader==0.2.4"  # with eSpeak NG 1.52.0
-# By what Python says of system and machine: pip's name of the platform, and the SHA-256 of its wheel.
+# By platform.system() and platform.machine(): pip's platform tag, and the SHA-256 of the wheel.
 WHEELS = {
     "Linux x86_64": ("manylinux_2_17_x86_64", "08721baf27d13d461f6be6eed9a65277e70d68234ff484fd8b9897b222cdcb6d"),
     "Linux aarch64": ("manylinux_2_28_aarch64", "d1e798141b46a050cdb75fcf3c17db969bb2c40394f3f4a48910655d547508b9"),
@@ -37,45 +37,47 @@ PROGRAM = Path(__file__).with_name("espeak.py")
 
 VOICES = ["en-029+Annie", "en-gb-scotland", "en-gb-scotland+f2", "en-gb-x-rp+m7", "en-us", "en-us+f3"]
 DIGITS = ["zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine"]
-SPEEDS, PITCHES = (130, 200), (35, 65)  # words a minute, and of the 0 to 99 that a voice can: what takes vary in
-SENTENCE = (25, 125)  # characters
-SILENCE, MARGIN = 0.003, 0.01  # of the peak; seconds of silence at both ends
+SPEEDS, PITCHES = (130, 200), (35, 65)  # ranges over clips: words per minute, and eSpeak's pitch from 0 to 99
+SENTENCE = (25, 125)  # minimum and maximum length of a sentence, in characters
+SILENCE = 0.003  # amplitude below which a clip is silent, as a fraction of its peak
+MARGIN = 0.01  # silence at both ends of a clip, in seconds
 
 
 class Clip(NamedTuple):
-    """What is said, by which voice, with which labels, and the name of the file."""
+    """A clip to synthesize: file name, voice, text and labels."""
 
     name: str
     voice: str
-    said: str
+    text: str
     labels: dict[str, str]
 
 
 class SyntheticSpeech(Corpus):
-    """16-bit WAV at the synthesiser's 22,050 Hz, with 10 ms of silence at both ends."""
+    """Synthetic clips: 16-bit WAV at 22,050 Hz, the synthesizer's rate, with 10 ms of silence at both ends."""
 
     licence = "a synthetic voice, eSpeak NG 1.52.0, whose own licence (GPL 3) does not cover what it says"
 
     def __init__(self, voices: list[str] | None) -> None:
         self.voices = VOICES if voices is None else voices
         if isinstance(voices, str) or not self.voices or len(set(self.voices)) < len(self.voices):
-            raise DataError(f"voices is {voices!r}, expected a list of different voices, or null for the usual six")
+            raise DataError(f"voices is {voices!r}, expected a list of distinct voices, or null for the default six")
         if wrong := [voice for voice in self.voices if not re.fullmatch(r"[\w-]+(\+[\w -]+)?", voice, re.ASCII)]:
-            raise DataError(f"voices has {wrong[0]!r}, expected one of eSpeak NG, such as en-us or en-us+f3")
+            raise DataError(f"voices has {wrong[0]!r}, expected a voice of eSpeak NG, such as en-us or en-us+f3")
 
-    def made(self, name: str, clips: list[Clip]) -> Path:
-        """The folder with these clips. Raises DataError for an unknown voice or platform."""
+    def synthesized(self, name: str, clips: list[Clip]) -> Path:
+        """The cached folder of these clips. Raises DataError for an unknown voice or platform."""
         key = [SOURCE, PROGRAM.read_text(encoding="utf-8"), clips]
         return made_folder(name, key, lambda folder: _write(folder, clips))
 
 
 class SpokenDigits(SyntheticSpeech):
-    """The digits zero to nine, `takes` times in each of the voices; speed and pitch vary from take to take.
+    """The digits zero to nine, spoken `takes` times by each voice with different speed and pitch.
 
-    Columns: `digit`, 0 to 9; `voice`. The default has 1,200 clips, 8 minutes, and is made in seconds.
+    Columns: `digit`, 0 to 9; `voice`. The default has 1,200 clips, 8 minutes; its synthesis takes seconds.
 
     Args:
-        voices: Voices of eSpeak NG: an accent, or an accent, + and a variant. None: the usual six, three of women.
+        voices: Voices of eSpeak NG: an accent such as en-us, or accent+variant such as en-us+f3. None: six voices,
+            three female and three male.
         takes: Clips of each digit in each voice.
     """
 
@@ -86,24 +88,25 @@ class SpokenDigits(SyntheticSpeech):
         self.takes = takes
 
     def prepare(self) -> Path:
-        """The folder. Raises DataError for an unknown voice or platform."""
+        """The folder of the corpus. Raises DataError for an unknown voice or platform."""
         clips = [
             Clip(f"{digit}_{voice}_{take:03d}.wav", voice, word, {"digit": str(digit), "voice": voice})
             for voice in self.voices
             for digit, word in enumerate(DIGITS)
             for take in range(self.takes)
         ]
-        return self.made("spoken-digits", clips)
+        return self.synthesized("spoken-digits", clips)
 
 
 class SpokenLines(SyntheticSpeech):
-    """Sentences of Shakespeare's plays, evenly from all of them, the voices taking turns.
+    """Sentences taken at equal intervals from Shakespeare's plays, one per clip, by each voice in turn.
 
-    Columns: `voice`; `text`. The default has 300 clips, 17 minutes, and is made in seconds.
+    Columns: `voice`; `text`. The default has 300 clips, 17 minutes; its synthesis takes seconds.
 
     Args:
-        voices: Voices of eSpeak NG: an accent, or an accent, + and a variant. None: the usual six, three of women.
-        lines: How many sentences.
+        voices: Voices of eSpeak NG: an accent such as en-us, or accent+variant such as en-us+f3. None: six voices,
+            three female and three male.
+        lines: Number of sentences.
     """
 
     licence = f"{SyntheticSpeech.licence}; the words are by {Plays.licence}"
@@ -115,7 +118,7 @@ class SpokenLines(SyntheticSpeech):
         self.lines = lines
 
     def prepare(self) -> Path:
-        """The folder. Raises DataError for an unknown voice or platform, and for more lines than there are."""
+        """The folder of the corpus. Raises DataError for an unknown voice or platform, and for too many lines."""
         found = sentences(Plays().prepare().read_text(encoding="utf-8"))
         if len(found) < self.lines:
             raise DataError(f"lines is {self.lines}, expected at most {len(found)}")
@@ -123,61 +126,62 @@ class SpokenLines(SyntheticSpeech):
         for number in range(self.lines):
             voice, text = self.voices[number % len(self.voices)], found[number * len(found) // self.lines]
             clips.append(Clip(f"{number:05d}_{voice}.wav", voice, text, {"voice": voice, "text": text}))
-        return self.made("spoken-lines", clips)
+        return self.synthesized("spoken-lines", clips)
 
 
 def sentences(plays: str) -> list[str]:
-    """The different sentences of plays, each of a length that is said in one breath."""
+    """The distinct sentences of the plays whose length is within SENTENCE, in order."""
     speeches = (" ".join(block.split("\n")[1:]) for block in plays.rstrip("\n").split("\n\n"))
     found = (sentence for speech in speeches for sentence in re.split(r"(?<=[.!?]) +", speech))
     return list(dict.fromkeys(sentence for sentence in found if SENTENCE[0] <= len(sentence) <= SENTENCE[1]))
 
 
 def _write(folder: Path, clips: list[Clip]) -> None:
-    rate, sounds = _spoken(folder, clips)
-    for clip, samples in zip(clips, sounds, strict=True):
-        soundfile.write(folder / clip.name, _trimmed(samples, rate, clip), rate, subtype="PCM_16")
+    rate, signals = _synthesize(folder, clips)
+    for clip, samples in zip(clips, signals, strict=True):
+        soundfile.write(folder / clip.name, _trim(samples, rate, clip), rate, subtype="PCM_16")
     write_clips(folder, [{"file": clip.name, **clip.labels} for clip in clips])
 
 
-def _spoken(folder: Path, clips: list[Clip]) -> tuple[int, Iterator[np.ndarray]]:
-    """The sample rate, Hz, and the samples (N,) int16 of each clip."""
-    requests = json.dumps([[clip.voice, *_manner(clip), clip.said] for clip in clips])
+def _synthesize(folder: Path, clips: list[Clip]) -> tuple[int, Iterator[np.ndarray]]:
+    """The sample rate (Hz) and the samples (N,) int16 of each clip."""
+    requests = json.dumps([[clip.voice, *_speed_and_pitch(clip), clip.text] for clip in clips])
     with TemporaryDirectory(dir=folder, prefix=".") as scratch:
         library = extract(_wheel(), Path(scratch) / "espeak") / "espeakng_loader"
         command = [sys.executable, "-I", str(PROGRAM), str(library)]
         done = subprocess.run(command, input=requests.encode(), capture_output=True, check=False)
         if done.returncode:
-            said = done.stderr.decode(errors="replace").strip().splitlines()
-            raise DataError(said[-1] if said else f"eSpeak NG ended with status {done.returncode}")
-    return int.from_bytes(done.stdout[:4], "little"), _parted(memoryview(done.stdout)[4:])
+            errors = done.stderr.decode(errors="replace").strip().splitlines()
+            raise DataError(errors[-1] if errors else f"eSpeak NG ended with status {done.returncode}")
+    return int.from_bytes(done.stdout[:4], "little"), _split(memoryview(done.stdout)[4:])
 
 
-def _parted(answer: memoryview) -> Iterator[np.ndarray]:
-    while answer:
-        end = 4 + 2 * int.from_bytes(answer[:4], "little")
-        yield np.frombuffer(answer[4:end], "<i2")
-        answer = answer[end:]
+def _split(output: memoryview) -> Iterator[np.ndarray]:
+    """The samples (N,) int16 of each clip, from the output of espeak.py after the sample rate."""
+    while output:
+        end = 4 + 2 * int.from_bytes(output[:4], "little")
+        yield np.frombuffer(output[4:end], "<i2")
+        output = output[end:]
 
 
 def _wheel() -> Path:
-    here = f"{platform.system()} {platform.machine()}"
-    if here not in WHEELS:
-        raise DataError(f"{SOURCE} has no eSpeak NG for {here}, only for {', '.join(WHEELS)}")
-    tag, sha256 = WHEELS[here]
+    machine = f"{platform.system()} {platform.machine()}"
+    if machine not in WHEELS:
+        raise DataError(f"{SOURCE} has no eSpeak NG for {machine}, only for {', '.join(WHEELS)}")
+    tag, sha256 = WHEELS[machine]
     return wheel(SOURCE, sha256, tag)
 
 
-def _manner(clip: Clip) -> tuple[int, int]:
-    """Speed and pitch, a function of the file's name alone."""
-    chance = Random(clip.name)
-    return chance.randint(*SPEEDS), chance.randint(*PITCHES)
+def _speed_and_pitch(clip: Clip) -> tuple[int, int]:
+    """Speed (words per minute) and pitch (0 to 99), random numbers seeded by the file name."""
+    random = Random(clip.name)
+    return random.randint(*SPEEDS), random.randint(*PITCHES)
 
 
-def _trimmed(samples: np.ndarray, rate: int, clip: Clip) -> np.ndarray:
-    """With as much silence at the ends as all clips have. Raises DataError for nothing but silence."""
+def _trim(samples: np.ndarray, rate: int, clip: Clip) -> np.ndarray:
+    """Samples (N,) with exactly MARGIN seconds of silence at both ends. Raises DataError for a silent clip."""
     loudness = np.abs(samples.astype(np.int32))
     loud = np.flatnonzero(loudness > SILENCE * loudness.max(initial=0))
     if not len(loud):
-        raise DataError(f"eSpeak NG is silent on {clip.said!r} in the voice {clip.voice}")
+        raise DataError(f"eSpeak NG gives only silence for {clip.text!r} in the voice {clip.voice}, expected speech")
     return np.pad(samples[loud[0] : loud[-1] + 1], round(MARGIN * rate))

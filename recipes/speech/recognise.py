@@ -1,4 +1,4 @@
-"""Does a model say the digit that it was asked for? A classifier of real clips listens to clips of the model.
+"""Label accuracy of a model of spoken digits: a classifier trained on real clips recognises the sampled ones.
 
 python -m seqgen_recipes.speech.recognise runs/digits
 """
@@ -27,9 +27,9 @@ from seqgen.pipeline import Pipeline
 
 LABEL = "digit"
 MELS = 40
-DEPTH = 7.0  # nats below a clip's loudest band, 61 dB: what is softer counts as silence
-EPOCHS, BATCH, RATE = 15, 32, 3e-3  # RATE is that of learning
-MARGIN = 0.15  # seconds of silence at each end, at most
+DEPTH = 7.0  # dynamic range in nats (61 dB): bands this far below the loudest one count as silence
+EPOCHS, BATCH, RATE = 15, 32, 3e-3  # epochs, batch size and learning rate of the classifier
+MARGIN = 0.15  # maximum silence added at each end by data augmentation, in seconds
 
 
 # -- the run's data
@@ -52,11 +52,11 @@ def samples(data: Audio, clip: int) -> np.ndarray:
 
 
 def labelled(data: Audio, part: str) -> tuple[list[np.ndarray], np.ndarray]:
-    """The clips of a part that say which digit they are, and its class (N,). Raises SeqgenError for none."""
+    """The clips of a part that have a digit label, and their classes (N,). Raises SeqgenError if there are none."""
     column = data.label_columns.index(LABEL)
     digits = {int(clip): data.entries[clip].labels[column] for clip in data.parts[part]}
     if not any(digits.values()):
-        raise SeqgenError(f"the data has no {part} clips that say their {LABEL!r}, expected some")
+        raise SeqgenError(f"the data has no {part} clips with the label {LABEL!r}, expected some")
     classes = [data.labels[LABEL].index(digit) for digit in digits.values() if digit]
     return [samples(data, clip) for clip, digit in digits.items() if digit], np.array(classes)
 
@@ -65,13 +65,13 @@ def labelled(data: Audio, part: str) -> tuple[list[np.ndarray], np.ndarray]:
 
 
 class Recogniser(nn.Module):
-    """Which class a clip is of: convolutions over log-mel frames, the largest of each channel over time, a product.
+    """A classifier of clips: convolutions over log-mel frames, a maximum over time, and a linear layer.
 
-    A frame is 10 ms. Loudness plays no part: bands are seen relative to the loudest of the clip.
+    A frame is 10 ms. Bands are relative to the loudest one of the clip, so that the classifier ignores loudness.
 
     Args:
-        rate: Samples a second, Hz.
-        classes: K.
+        rate: Sample rate, Hz.
+        classes: K, the number of classes.
     """
 
     def __init__(self, rate: int, classes: int) -> None:
@@ -81,8 +81,8 @@ class Recogniser(nn.Module):
         self.layers = nn.Sequential(*_convolution(MELS, 64), *_convolution(64, 96), *_convolution(96, 128))
         self.readout = nn.Sequential(nn.Dropout(0.3), nn.Linear(128, classes))
 
-    def hear(self, clip: np.ndarray) -> Tensor:
-        """Frames (F, C) in [0, 1] of samples (N,), 0 for silence; a clip without samples is one frame of silence."""
+    def features(self, clip: np.ndarray) -> Tensor:
+        """Frames (F, C) in [0, 1] of samples (N,), 0 for silence; an empty clip is one frame of silence."""
         if not len(clip):
             return torch.zeros(1, MELS)
         bands = self.frames(clip)
@@ -95,9 +95,9 @@ class Recogniser(nn.Module):
 
     @torch.inference_mode()
     def classify(self, clips: Sequence[np.ndarray]) -> np.ndarray:
-        """The most probable class (N,) of each clip, whatever the others are."""
+        """The most probable class (N,) of each clip, independent of the other clips."""
         self.eval()
-        return np.array([int(self(self.hear(clip)[None]).argmax()) for clip in clips])
+        return np.array([int(self(self.features(clip)[None]).argmax()) for clip in clips])
 
 
 def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
@@ -105,11 +105,11 @@ def _convolution(inputs: int, outputs: int) -> list[nn.Module]:
     return [convolution, nn.BatchNorm1d(outputs), nn.ReLU(), nn.MaxPool1d(2, ceil_mode=True)]
 
 
-def taught(
+def train(
     clips: Sequence[np.ndarray], classes: np.ndarray, rate: int, count: int, seed: int, epochs: int = EPOCHS
 ) -> Recogniser:
-    """A recogniser of `count` classes, trained on clips of known classes (N,); the same for the same seed."""
-    chance = np.random.default_rng(seed)
+    """A recogniser of `count` classes trained on clips with classes (N,); reproducible by seed."""
+    random = np.random.default_rng(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         recogniser = Recogniser(rate, count)
@@ -117,9 +117,9 @@ def taught(
         optimizer = torch.optim.AdamW(recogniser.parameters(), RATE, weight_decay=0.01)
         schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, RATE, total_steps=steps)
         for _ in range(epochs):
-            for chosen in _batches(len(clips), chance):
-                heard = [recogniser.hear(varied(clips[place], rate, chance)) for place in chosen]
-                logits = recogniser(nn.utils.rnn.pad_sequence(heard, batch_first=True))
+            for chosen in _batches(len(clips), random):
+                frames = [recogniser.features(augmented(clips[place], rate, random)) for place in chosen]
+                logits = recogniser(nn.utils.rnn.pad_sequence(frames, batch_first=True))
                 cross_entropy(logits, torch.from_numpy(classes[chosen]), label_smoothing=0.05).backward()
                 optimizer.step()
                 optimizer.zero_grad()
@@ -127,32 +127,33 @@ def taught(
     return recogniser.eval()
 
 
-def _batches(count: int, chance: np.random.Generator) -> Iterator[np.ndarray]:
-    yield from np.array_split(chance.permutation(count), -(-count // BATCH))
+def _batches(count: int, random: np.random.Generator) -> Iterator[np.ndarray]:
+    yield from np.array_split(random.permutation(count), -(-count // BATCH))
 
 
-def varied(clip: np.ndarray, rate: int, chance: np.random.Generator) -> np.ndarray:
-    """A clip as it might have been: up to a tenth faster or slower, later, softer, and with noise 10 to 50 dB below.
+def augmented(clip: np.ndarray, rate: int, random: np.random.Generator) -> np.ndarray:
+    """A randomly changed clip, for data augmentation.
 
-    The noise is white; half of the clips have none.
+    It is up to 10% faster or slower and up to 12 dB softer, with up to MARGIN seconds of silence added at each end.
+    Half of the clips get white noise 10 to 50 dB below the signal.
     """
-    speed = chance.uniform(0.9, 1.1)
+    speed = random.uniform(0.9, 1.1)
     clip = audio.resample(clip, round(1000 * speed), 1000)
-    clip = np.pad(clip, tuple(chance.integers(0, round(MARGIN * rate), 2, endpoint=True)))
-    clip = clip * 10 ** (chance.uniform(-12, 0) / 20)
-    if chance.random() < 0.5:
-        level = float(np.sqrt(np.mean(clip**2))) * 10 ** (chance.uniform(-50, -10) / 20)
-        clip = clip + level * chance.standard_normal(len(clip))
+    clip = np.pad(clip, tuple(random.integers(0, round(MARGIN * rate), 2, endpoint=True)))
+    clip = clip * 10 ** (random.uniform(-12, 0) / 20)
+    if random.random() < 0.5:
+        level = float(np.sqrt(np.mean(clip**2))) * 10 ** (random.uniform(-50, -10) / 20)
+        clip = clip + level * random.standard_normal(len(clip))
     return clip.astype(np.float32)
 
 
-# -- the model's clips
+# -- sampled clips
 
 
-def requests(labels: dict[str, list[str]], count: int) -> list[dict[str, str]]:
-    """`count` labels: each digit equally often, and with each of them the classes of the other labels in turn.
+def balanced_labels(labels: dict[str, list[str]], count: int) -> list[dict[str, str]]:
+    """Labels for `count` clips: each digit equally often, the classes of the other labels in turn.
 
-    Raises SeqgenError for a model without the label, and for a count that is not a multiple of its classes.
+    Raises SeqgenError for a model without the label "digit", and for a count that is not a multiple of its classes.
     """
     digits = labels.get(LABEL, [])
     if not digits:
@@ -162,30 +163,30 @@ def requests(labels: dict[str, list[str]], count: int) -> list[dict[str, str]]:
     rounds = [number // len(digits) for number in range(count)]
     others = {name: classes for name, classes in labels.items() if name != LABEL}
     return [
-        {LABEL: digits[number % len(digits)], **{name: them[turn % len(them)] for name, them in others.items()}}
+        {LABEL: digits[number % len(digits)], **{name: names[turn % len(names)] for name, names in others.items()}}
         for number, turn in enumerate(rounds)
     ]
 
 
-def save(folder: Path, clips: Sequence[Clip], asked: Sequence[dict[str, str]], heard: Sequence[str]) -> None:
-    """Write each clip as WAV; the name says what was asked for and what was heard."""
+def save(folder: Path, clips: Sequence[Clip], labels: Sequence[dict[str, str]], predicted: Sequence[str]) -> None:
+    """Write each clip as WAV, with its labels and its predicted digit in the file name."""
     folder.mkdir(parents=True, exist_ok=True)
-    for number, (clip, labels, digit) in enumerate(zip(clips, asked, heard, strict=True)):
-        audio.write(folder / f"{number:03d}_{'_'.join(labels.values())}_heard_{digit}.wav", clip)
+    for number, (clip, own, digit) in enumerate(zip(clips, labels, predicted, strict=True)):
+        audio.write(folder / f"{number:03d}_{'_'.join(own.values())}_predicted_{digit}.wav", clip)
 
 
-# -- the figures
+# -- evaluation
 
 
-def confusions(classes: np.ndarray, heard: np.ndarray, count: int) -> np.ndarray:
-    """How often class i was heard as class j: (K, K)."""
+def confusion_matrix(classes: np.ndarray, predicted: np.ndarray, count: int) -> np.ndarray:
+    """How often class i (row) is predicted as class j (column): (K, K) int64."""
     table = np.zeros((count, count), np.int64)
-    np.add.at(table, (classes, heard), 1)
+    np.add.at(table, (classes, predicted), 1)
     return table
 
 
-def drawn(table: np.ndarray, names: Sequence[str]) -> str:
-    """Confusions as text: a row for what was said, a column for what was heard."""
+def as_text(table: np.ndarray, names: Sequence[str]) -> str:
+    """A confusion matrix as lines of text: a row for each true class, a column for each predicted class."""
     width = max(map(len, [*names, str(table.max())])) + 2
     cells = [[str(count) if count else "." for count in row] for row in table]
     rows = [["", *names], *([name, *row] for name, row in zip(names, cells, strict=True))]
@@ -193,44 +194,45 @@ def drawn(table: np.ndarray, names: Sequence[str]) -> str:
 
 
 def main() -> None:
-    """Print the accuracy on real clips, on real clips through the codec, and on clips of the model."""
+    """Print the classifier's accuracy on real clips, on real clips encoded and decoded, and on sampled clips."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="a run folder")
-    parser.add_argument("--clips", type=int, default=100, help="how many to sample (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="(default: %(default)s)")
-    parser.add_argument("--path", default=None, help="the run's corpus, where it lies elsewhere now")
+    parser.add_argument("--clips", type=int, default=100, help="number of clips to sample (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling (default: %(default)s)")
+    parser.add_argument("--path", default=None, help="path of the run's corpus, if it has moved")
     parser.add_argument("--out", type=Path, default=None, help="a folder for the sampled clips")
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
-    asked = requests(pipeline.labels, options.clips)
+    requested = balanced_labels(pipeline.labels, options.clips)
     names, codec = pipeline.labels[LABEL], pipeline.codec
     data = open_clips(options.run, pipeline, options.path)
     clips, classes = labelled(data, "train")
     began = time.monotonic()
-    recogniser = taught(clips, classes, data.rate, len(names), options.seed)
-    print(f"{len(clips)} real clips to learn from, {time.monotonic() - began:.0f} s")
+    recogniser = train(clips, classes, data.rate, len(names), options.seed)
+    print(f"classifier trained on {len(clips)} real clips in {time.monotonic() - began:.0f} s")
 
     real, truth = labelled(data, "test")
     coded = [codec.decode(codec.encode(clip)).samples for clip in real]
-    for what, them in (("real test clips", real), ("the same through the codec", coded)):
-        print(f"{what}: {_accuracy(recogniser.classify(them) == truth)}, {_duration(them, data.rate)}")
+    for name, signals in (("real test clips", real), ("the same encoded and decoded", coded)):
+        print(f"{name}: {_accuracy(recogniser.classify(signals) == truth)}, {_duration(signals, data.rate)}")
 
     began = time.monotonic()
-    # Without an end in the codec all clips are as long as a real one is on average.
+    # Without an end symbol, all clips get the average length of real ones.
     length = int((np.max if codec.end is not None else np.mean)([len(clip) for clip in clips]))
     sampled = pipeline.sample(
-        options.clips, length=length, label=list(asked), temperature=options.temperature, seed=options.seed
+        options.clips, length=length, label=list(requested), temperature=options.temperature, seed=options.seed
     )
-    sounds, truth = [clip.samples for clip in sampled], np.array([names.index(labels[LABEL]) for labels in asked])
-    heard, cut = recogniser.classify(sounds), sum(len(sound) == length for sound in sounds)
+    signals, truth = [clip.samples for clip in sampled], np.array([names.index(own[LABEL]) for own in requested])
+    predicted, cut = recogniser.classify(signals), sum(len(signal) == length for signal in signals)
     print(
-        f"sampled clips: {_accuracy(heard == truth)}, {_duration(sounds, data.rate)}, {cut} cut off at "
+        f"sampled clips: {_accuracy(predicted == truth)}, {_duration(signals, data.rate)}, {cut} cut off at "
         f"{length / data.rate:.2f} s, temperature {options.temperature:g}, {time.monotonic() - began:.0f} s"
     )
-    print(f"asked for (row) and heard (column):\n{drawn(confusions(truth, heard, len(names)), names)}")
+    table = as_text(confusion_matrix(truth, predicted, len(names)), names)
+    print(f"confusion matrix, requested digit (row) and predicted digit (column):\n{table}")
     if options.out is not None:
-        save(options.out, sampled, asked, [names[digit] for digit in heard])
+        save(options.out, sampled, requested, [names[digit] for digit in predicted])
 
 
 def _accuracy(right: np.ndarray) -> str:

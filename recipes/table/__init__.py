@@ -1,1 +1,1 @@
-"""Tables of numbers."""
+"""Tables of numbers: wine measurements, and any CSV file."""

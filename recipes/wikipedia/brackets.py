@@ -1,4 +1,4 @@
-"""Does a model close the links that it opens? The share of balanced `[[ ]]` in its samples, and in its corpus.
+"""Long-range structure in samples of wiki markup: the share of balanced `[[ ]]` in samples and in the corpus.
 
 python -m seqgen_recipes.wikipedia.brackets runs/wikipedia
 """
@@ -16,7 +16,7 @@ from seqgen_recipes.wikipedia.prepare import WikiMarkup
 
 
 def balance(texts: list[str]) -> tuple[int, int]:
-    """How many of all `[[` and `]]` belong to a pair, and how many there are. Pairs may nest; none spans two texts."""
+    """Number of `[[` and `]]` that belong to a pair, and their total number. Pairs may nest, but not span two texts."""
     paired = found = 0
     for text in texts:
         opened = 0
@@ -31,14 +31,14 @@ def balance(texts: list[str]) -> tuple[int, int]:
 
 
 def main() -> None:
-    """Print both shares, for texts of the same length."""
+    """Print the shares in samples and in corpus texts of the same length."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("run", help="a run folder")
-    parser.add_argument("--texts", type=int, default=20, help="how many (default: %(default)s)")
-    parser.add_argument("--length", type=int, default=5000, help="characters in each (default: %(default)s)")
-    parser.add_argument("--temperature", type=float, default=1.0, help="(default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=1, help="(default: %(default)s)")
-    parser.add_argument("--path", default=None, help="the corpus, when it is not the recipe's own")
+    parser.add_argument("--texts", type=int, default=20, help="number of texts to sample (default: %(default)s)")
+    parser.add_argument("--length", type=int, default=5000, help="characters per text (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="of sampling (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
+    parser.add_argument("--path", default=None, help="text file of the corpus (default: the corpus of this recipe)")
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     sampled = pipeline.sample(options.texts, length=options.length, temperature=options.temperature, seed=options.seed)
@@ -46,7 +46,7 @@ def main() -> None:
     corpus = [whole[first : first + options.length] for first in range(0, len(whole), options.length)]
     for name, texts in (("samples", sampled), ("corpus", corpus)):
         paired, found = balance(texts)
-        share = f"{paired / found:.1%}" if found else "no"
+        share = f"{paired / found:.1%}" if found else "none"
         print(f"{name}: {share} of {found} brackets are balanced, in {sum(map(len, texts))} characters")
 
 

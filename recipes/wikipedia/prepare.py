@@ -1,4 +1,4 @@
-"""Wiki markup, as the authors of Wikipedia typed it."""
+"""Raw wiki markup of Wikipedia pages."""
 
 import bz2
 import gzip
@@ -19,24 +19,26 @@ from seqgen.media.files import DataError
 
 SOURCE = ("gensim==4.4.0", "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8")
 DUMP = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"
-BETWEEN = "\n\n\n"  # two blank lines after each page
-# What expat says of a file that ends too early: no element found, unclosed token, partial character, unclosed CDATA.
-CUT = (3, 5, 6, 20)
+SEPARATOR = "\n\n\n"  # two blank lines after each page
+# Error codes of expat for a truncated file: no element found, unclosed token, partial character, unclosed CDATA.
+TRUNCATED = (3, 5, 6, 20)
 
 Read = Callable[[int], bytes]
 
 
 class WikiMarkup(Corpus):
-    """The markup of the pages of a MediaWiki dump, one page after the other, two blank lines after each.
+    """The markup of the pages of a MediaWiki dump, one after another, with two blank lines after each.
 
-    `path` is the dump: XML as Wikipedia exports it, plain, .bz2 or .gz (told by its first bytes), or enwik8, which is
-    such a file cut off in the middle. Of a page only the text of its last revision is kept: no title, no metadata.
-    Without a `path` it is a piece of the English Wikipedia of May 2016 that gensim tests itself with: 206 pages, 100
-    of which only lead to another page. Those are left out unless `redirects`.
+    Only the text of a page's last revision is kept, without title and metadata. The dump is read as a stream, one page
+    in memory at a time. If the file is truncated, its complete pages are used, with a message on standard error. A dump
+    with a document type declaration raises DataError: MediaWiki writes none, and its entities could expand without
+    bound.
 
-    The dump is read as a stream, so memory holds a page at a time. When the file ends in the middle, the complete
-    pages before are used and standard error says so. A dump with a document type declaration is refused: the entities
-    that one can define may expand without end, and MediaWiki writes none.
+    Args:
+        path: The dump: XML exported by MediaWiki, plain, bzip2 or gzip (recognised by the first bytes), or enwik8,
+            which is a truncated dump. None: test data of gensim, 206 pages of the English Wikipedia of May 2016, 100 of
+            them redirects.
+        redirects: Whether redirect pages are kept.
     """
 
     licence = "Wikipedia contributors, CC BY-SA 3.0 (a dump given as path: the licence of that wiki)"
@@ -46,7 +48,7 @@ class WikiMarkup(Corpus):
         self.redirects = redirects
 
     def prepare(self) -> Path:
-        """The path of the text. Raises DataError for a dump that is not there, no XML, or without a complete page."""
+        """The path of the text file. Raises DataError for a missing or invalid dump, or one without a complete page."""
         return made("wikipedia.txt", [self._source(), self.redirects], self._write)
 
     def _source(self) -> list[str | int]:
@@ -54,7 +56,7 @@ class WikiMarkup(Corpus):
             return [*SOURCE, DUMP]
         if not self.path.is_file():
             raise DataError(f"no file {str(self.path)!r}; expected a MediaWiki dump")
-        # Size and time instead of a hash: to hash a full dump takes minutes, at every use.
+        # Size and modification time instead of a hash: hashing a full dump takes minutes.
         return [str(self.path), self.path.stat().st_size, self.path.stat().st_mtime_ns]
 
     def _write(self, sink: TextIO) -> None:
@@ -63,9 +65,9 @@ class WikiMarkup(Corpus):
             for page in _pages(read, name):
                 if page.text and (self.redirects or not page.redirects):
                     kept += 1
-                    sink.write(page.text.strip("\n") + BETWEEN)
+                    sink.write(page.text.strip("\n") + SEPARATOR)
         if not kept:
-            raise DataError(f"{name} holds no complete page to keep, expected a MediaWiki export")
+            raise DataError(f"{name} has no complete page to keep, expected a MediaWiki export")
 
     @contextmanager
     def _open(self) -> Iterator[Read]:
@@ -79,7 +81,7 @@ class WikiMarkup(Corpus):
 
 
 def _reader(raw: Any) -> Read:
-    """What reads from `raw` without its compression; read1, as read would lose the bytes before a cut."""
+    """A function that reads decompressed bytes of `raw`: read1, because read loses the last bytes of a cut file."""
     start, _ = raw.read(3), raw.seek(0)
     if start == b"BZh":
         return bz2.BZ2File(raw).read1
@@ -89,7 +91,7 @@ def _reader(raw: Any) -> Read:
 @dataclass
 class _Page:
     text: str = ""
-    marked: bool = False  # <redirect>, which enwik8 is too old to have
+    marked: bool = False  # has a <redirect> element; enwik8 is older than these
 
     @property
     def redirects(self) -> bool:
@@ -97,27 +99,27 @@ class _Page:
 
 
 def _pages(read: Read, name: str) -> Iterator[_Page]:
-    """The complete pages of a dump, one after the other."""
+    """The complete pages of a dump, in order."""
     parser = _Parser(name)
     try:
         while block := read(BLOCK):
             yield from parser.feed(block)
         yield from parser.feed(b"", last=True)
     except (expat.ExpatError, EOFError, OSError, zlib.error) as error:
-        if not (isinstance(error, EOFError) or getattr(error, "code", None) in CUT):
-            raise DataError(f"{name} is no MediaWiki export: {error}") from None
+        if not (isinstance(error, EOFError) or getattr(error, "code", None) in TRUNCATED):
+            raise DataError(f"{name} is not a MediaWiki export: {error}") from None
         yield from parser.complete()
-        print(f"{name} ends in the middle; its complete pages are used", file=sys.stderr)
+        print(f"{name} is truncated; its complete pages are used", file=sys.stderr)
 
 
 class _Parser:
-    """Pages out of blocks of XML."""
+    """An incremental parser of a dump's XML."""
 
     def __init__(self, name: str) -> None:
         self._name = name
         self._page = _Page()
         self._done: list[_Page] = []
-        self._text: list[str] | None = None  # the pieces of the <text> that is open
+        self._text: list[str] | None = None  # pieces of the current <text> element
         self._expat = expat.ParserCreate()
         self._expat.StartDoctypeDeclHandler = self._refuse
         self._expat.StartElementHandler = self._start
@@ -125,17 +127,17 @@ class _Parser:
         self._expat.CharacterDataHandler = self._characters
 
     def feed(self, block: bytes, last: bool = False) -> list[_Page]:
-        """The pages that are complete with this block."""
+        """The pages completed by this block of XML."""
         self._expat.Parse(block, last)
         return self.complete()
 
     def complete(self) -> list[_Page]:
-        """The pages that have become complete since they were asked for."""
+        """The pages completed since the last call."""
         done, self._done = self._done, []
         return done
 
     def _refuse(self, *_: object) -> None:
-        raise DataError(f"{self._name} declares a document type, expected a MediaWiki export, which has none")
+        raise DataError(f"{self._name} has a document type declaration, expected a MediaWiki export without one")
 
     def _start(self, element: str, attributes: dict[str, str]) -> None:
         if element == "page":

@@ -1,6 +1,6 @@
-"""Waiting for the app: from the command to its first page, and in Chromium from a click to the first sign of an answer.
+"""Response times of the app: from the command to the first page, and from a click to the first output.
 
-A visitor sees the app in headless Chromium on the same machine. The ratio is to the time that the app promises.
+Measured in headless Chromium on the same machine. Ratios are to the target times.
 """
 
 import shutil
@@ -14,8 +14,8 @@ from typing import Any
 sys.path.append(str(Path(__file__).resolve().parent.parent.parent / "tests"))
 import served
 
-PROMISED = {"first page": 8000, "first characters": 500, "first sound": 2000}
-"""Milliseconds, on two cores."""
+TARGETS = {"first page": 8000, "first characters": 500, "first sound": 2000}
+"""Target times on two cores, in milliseconds."""
 FIRST = """() => new Promise((resolve, reject) => {
     setTimeout(() => reject(Error('nothing was written within 30 s')), 30000);
     const area = document.querySelector('#written textarea');
@@ -27,12 +27,12 @@ FIRST = """() => new Promise((resolve, reject) => {
         ? resolve(performance.now() - began) : setTimeout(look, 5);
     look();
 })"""
-"""Milliseconds from a click until a text that was not there before."""
+"""JavaScript: milliseconds from a click until new text appears."""
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds: a server of its own for each round, and in it one visitor."""
-    waited: dict[str, list[float]] = {name: [] for name in PROMISED}
+    """Milliseconds, with a new server and one browser page for each round; `seconds` is not used."""
+    waited: dict[str, list[float]] = {name: [] for name in TARGETS}
     with served.browser() as chromium, tempfile.TemporaryDirectory() as folder:
         for _ in range(rounds):
             with served.app(Path(folder) / "log.txt") as app:
@@ -49,15 +49,16 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
             "median": statistics.median(times),
             "least": min(times),
             "most": max(times),
-            "ratio": statistics.median(times) / PROMISED[name],
+            "ratio": statistics.median(times) / TARGETS[name],
         }
         for name, times in waited.items()
         if times
     }
-    return {"unit": "ms", "results": {"Waiting, the second time in a visit": rows}}
+    return {"unit": "ms", "results": {"Response time, second request of a page": rows}}
 
 
 def _characters(page: Any) -> float:
+    """Milliseconds from a click to the first sampled characters, the second time on a page."""
     _choose(page, "Model", "shakespeare")
     page.locator("#written textarea").wait_for()
     page.get_by_label("number input for Length").fill("2000")
@@ -71,7 +72,7 @@ def _characters(page: Any) -> float:
 
 
 def _sound(page: Any) -> float:
-    """Until the browser has the first piece of a stream; 0 where the server has no ffmpeg to stream with."""
+    """Milliseconds from a click to the first piece of an audio stream; 0 without ffmpeg, which streaming needs."""
     page.get_by_role("tab", name="Audio", exact=True).first.click()
     _choose(page, "Model", "digits-speech")
     found = 0.0

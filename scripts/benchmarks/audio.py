@@ -1,4 +1,4 @@
-"""A WaveNet of 3 x 10 layers over 256 classes, beside what public PyTorch repositories do."""
+"""A WaveNet of 3 x 10 layers over 256 classes, compared with the usual implementation in PyTorch."""
 
 from collections import deque
 from collections.abc import Callable, Iterator
@@ -20,34 +20,34 @@ BATCH, LENGTH = 2, 4000
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """Training, in samples that carry loss, and generation, in samples a second."""
+    """Training and generation in samples per second; in training, samples of left context do not count."""
     sizes = {"kernel": 2, "residual": RESIDUAL, "gate": GATE, "skip": SKIP, "end": END}
     model = WaveNet(Categorical(CLASSES), layers=10, blocks=3, **sizes)
-    model.first.data.copy_(model.input.bias)  # which is what a convolution makes of the nothing before a sound
+    model.first.data.copy_(model.input.bias)  # equal to the output of a zero-padded input convolution
     plain = PlainWaveNet(model)
-    apart = largest_difference(model, plain)
-    assert apart < 1e-4, f"the contenders' logits are {apart:.1e} apart"
+    difference = largest_difference(model, plain)
+    assert difference < 1e-4, f"the contenders' logits differ by {difference:.1e}"
     results = {}
     for mixed in (False, True) if "bf16" in Path("/proc/cpuinfo").read_text() else (False,):
-        for past in (0, model.receptive_field):
+        for context in (0, model.receptive_field):
             training = {
-                "separate convolutions": training_of(plain, plain_loss, past, seconds, mixed),
-                "seqgen model": training_of(model, own_loss, past, seconds, mixed),
+                "separate convolutions": training_of(plain, plain_loss, context, seconds, mixed),
+                "seqgen model": training_of(model, own_loss, context, seconds, mixed),
             }
             precision = "bfloat16 autocast" if mixed else "float32"
-            title = f"training, {precision}, batch {BATCH}, loss on {LENGTH:,} of {past + LENGTH:,}"
+            title = f"training, {precision}, batch {BATCH}, loss on {LENGTH:,} of {context + LENGTH:,}"
             results[title] = take_turns(training, rounds)
     model.eval()
     plain.load(model)
     size = sum(weight.numel() * weight.element_size() for weight in matrices(model))
-    everything = torch.cat([weight.flatten() for weight in matrices(model)])
+    weights = torch.cat([weight.flatten() for weight in matrices(model)])
     for batch in (1, 16):
         generation = {
             "queues and Conv1d": drawing(Cached(plain, as_convolution).stream, batch, seconds),
             "queues and Linear": drawing(Cached(plain, as_linear).stream, batch, seconds),
             "seqgen stream": drawing(partial(generate.stream, model), batch, seconds),
-            "bare products": repeating(products(model, batch), batch, seconds),
-            "weights read once": repeating([everything.sum], batch, seconds),
+            "matrix products alone": repeating(products(model, batch), batch, seconds),
+            "weights read once": repeating([weights.sum], batch, seconds),
         }
         results[f"generation, batch {batch}"] = take_turns(generation, rounds)
     reads = results["generation, batch 1"]["weights read once"]["median"]
@@ -55,13 +55,13 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         "unit": "samples/s",
         "results": results,
         "weights read per sample": f"{size / 1e6:.2f} MB, read at {reads * size / 1e9:.1f} GB/s",
-        "largest difference of logits": f"{apart:.0e}",
+        "largest difference of logits": f"{difference:.0e}",
     }
 
 
 @torch.no_grad()
 def largest_difference(model: WaveNet, plain: "PlainWaveNet") -> float:
-    """Between the logits of all contenders; the loops go on until every queue has given back what it was given."""
+    """Largest difference between the logits of all contenders; loops run longer than their longest queue."""
     x = torch.randint(CLASSES, (BATCH, LENGTH))
     expected = model(x)
     differences = [plain(x) - expected]
@@ -81,28 +81,28 @@ def largest_difference(model: WaveNet, plain: "PlainWaveNet") -> float:
 
 
 def training_of(
-    model: nn.Module, loss: Callable[[nn.Module, Tensor], Tensor], past: int, seconds: float, mixed: bool
+    model: nn.Module, loss: Callable[[nn.Module, Tensor], Tensor], context: int, seconds: float, mixed: bool
 ) -> Contender:
-    """Windows of `past` samples of context, which carry no loss, and LENGTH that do."""
+    """Training steps on crops of `context` samples of left context, without loss, and LENGTH samples with loss."""
 
     def mean(x: Tensor) -> Tensor:
-        return loss(model, x)[:, past:].mean()
+        return loss(model, x)[:, context:].mean()
 
-    return steps(model, mean, lambda: torch.randint(CLASSES, (BATCH, past + LENGTH)), BATCH * LENGTH, seconds, mixed)
+    return steps(model, mean, lambda: torch.randint(CLASSES, (BATCH, context + LENGTH)), BATCH * LENGTH, seconds, mixed)
 
 
 def own_loss(model: WaveNet, x: Tensor) -> Tensor:
-    """Nats (B, T), as seqgen.training.module computes them."""
+    """Nats (B, T) of each sample, as in seqgen.training.module."""
     return -model.output(model(x).float()).log_prob(x)
 
 
 def plain_loss(model: nn.Module, x: Tensor) -> Tensor:
-    """Nats (B, T)."""
+    """Nats (B, T) of each sample."""
     return F.cross_entropy(model(x).float().mT, x, reduction="none")
 
 
 class PlainWaveNet(nn.Module):
-    """What is usual: one-hot input, padded convolutions for filter and gate, others for residual and skip, summed."""
+    """The usual implementation: one-hot input and separate padded convolutions for filter, gate, residual and skip."""
 
     def __init__(self, model: WaveNet) -> None:
         super().__init__()
@@ -119,7 +119,7 @@ class PlainWaveNet(nn.Module):
 
     @torch.no_grad()
     def load(self, model: WaveNet) -> None:
-        """Take over the weights."""
+        """Copy the weights of a seqgen model."""
         for own, other in ((self.input, model.input), (self.end, model.end), (self.readout, model.readout)):
             own.weight.copy_(other.weight.unsqueeze(2))
             own.bias.copy_(other.bias)
@@ -135,7 +135,7 @@ class PlainWaveNet(nn.Module):
         self.skips[0].bias.copy_(model.skip.bias)
 
     def forward(self, x: Tensor) -> Tensor:
-        """Logits (B, T, K) of every sample of x (B, T)."""
+        """Logits (B, T, K) for every sample of x (B, T)."""
         h = self.input(F.pad(F.one_hot(x[:, :-1], CLASSES).float().mT, (1, 0)))
         total = 0
         for filters, gates, skip, residual in zip(*self.layers(), strict=True):
@@ -146,7 +146,7 @@ class PlainWaveNet(nn.Module):
         return self.readout(self.end(total.relu()).relu()).mT
 
     def layers(self) -> list[list[nn.Conv1d | None]]:
-        """Filters, gates, skips and residuals; the last layer has no residual, which nothing would read."""
+        """Filters, gates, skips and residuals of all layers; the last layer has no residual (None)."""
         return [[*self.filters], [*self.gates], [*self.skips], [*self.residuals, None]]
 
 
@@ -154,17 +154,17 @@ class PlainWaveNet(nn.Module):
 
 
 class Cached:
-    """The usual loop: a Python queue of earlier inputs for every layer, and modules that see one sample at a time."""
+    """The usual cached generation: a Python queue of earlier inputs for every layer, one sample at a time."""
 
     def __init__(self, plain: PlainWaveNet, one: Callable[[nn.Conv1d], nn.Module]) -> None:
         self.input, self.end, self.readout = one(plain.input), one(plain.end), one(plain.readout)
         self.layers = [[layer and one(layer) for layer in kind] for kind in plain.layers()]
         self.dilations = [layer.dilation[0] for layer in plain.filters]
-        self.behind = self.input.weight.shape[2:]  # behind the channels stands (1,) in a convolution, else ()
+        self.trailing = self.input.weight.shape[2:]  # dimensions after the channels: (1,) for Conv1d, () for Linear
 
     def start(self, batch: int) -> Tensor:
-        """Logits (B, K) of the first sample."""
-        empty = torch.zeros(batch, RESIDUAL, *self.behind)
+        """Reset the queues. Logits (B, K) of the first sample."""
+        empty = torch.zeros(batch, RESIDUAL, *self.trailing)
         self.queues = [deque([empty] * dilation, dilation) for dilation in self.dilations]
         return self._logits(torch.zeros(batch, CLASSES))
 
@@ -173,7 +173,7 @@ class Cached:
         return self._logits(F.one_hot(x, CLASSES).float())
 
     def _logits(self, x: Tensor) -> Tensor:
-        h, total = self.input(x.view(*x.shape, *self.behind)), 0
+        h, total = self.input(x.view(*x.shape, *self.trailing)), 0
         for queue, filters, gates, skip, residual in zip(self.queues, *self.layers, strict=True):
             taps = torch.cat([queue[0], h], -1)
             queue.append(h)
@@ -185,7 +185,7 @@ class Cached:
 
     @torch.inference_mode()
     def stream(self, noise: Tensor) -> Iterator[Tensor]:
-        """Samples (B,), drawn as is usual: only the shape of the noise counts."""
+        """Samples (B,) drawn by torch.multinomial; of `noise`, only the shape is used."""
         logits = self.start(len(noise))
         for _ in range(noise.shape[1]):
             x = logits.softmax(-1).multinomial(1)[:, 0]
@@ -194,14 +194,14 @@ class Cached:
 
 
 def as_convolution(layer: nn.Conv1d) -> nn.Conv1d:
-    """The same for the inputs (B, C, taps) of one sample."""
+    """The layer for one output sample, without dilation: inputs (B, C, taps)."""
     own = nn.Conv1d(layer.in_channels, layer.out_channels, layer.kernel_size[0], bias=layer.bias is not None)
     own.load_state_dict(layer.state_dict())
     return own
 
 
 def as_linear(layer: nn.Conv1d) -> nn.Linear:
-    """The same for the inputs (B, taps C) of one sample."""
+    """The layer for one output sample as a linear layer: inputs (B, taps C)."""
     weight = layer.weight.mT.flatten(1)
     own = nn.Linear(*weight.t().shape, bias=layer.bias is not None)
     own.load_state_dict({**layer.state_dict(), "weight": weight})
@@ -209,7 +209,7 @@ def as_linear(layer: nn.Conv1d) -> nn.Linear:
 
 
 def matrices(model: WaveNet) -> list[Tensor]:
-    """All that a sample must be multiplied with, the earlier taps of all layers at once; the input is a look-up."""
+    """All matrices multiplied for one sample; the earlier taps of all layers are one product. Input is a look-up."""
     past, now = model.taps.detach().split(RESIDUAL, 1)
     linear = [layer.weight.detach().t() for layer in (model.skip, model.end, model.readout)]
     weights = [past, *now.unbind(), *model.residual.detach().unbind(), *linear]
@@ -217,7 +217,7 @@ def matrices(model: WaveNet) -> list[Tensor]:
 
 
 def products(model: WaveNet, batch: int) -> list[Callable[[], Tensor]]:
-    """No loop of eager PyTorch can be faster with these weights in float32."""
+    """The matrix products of one sample, an upper bound on the speed of eager PyTorch in float32."""
     multiply = {2: torch.mm, 3: torch.bmm}
     rows = [torch.randn(*weight.shape[:-2], batch, weight.shape[-2]) for weight in matrices(model)]
     return [partial(multiply[weight.ndim], row, weight) for row, weight in zip(rows, matrices(model), strict=True)]

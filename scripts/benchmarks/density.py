@@ -1,4 +1,4 @@
-"""FVSBN, NADE and MADE of 784 variables, 500 hidden units, beside what public PyTorch repositories do."""
+"""FVSBN, NADE and MADE of 784 variables and 500 hidden units, compared with the usual implementations in PyTorch."""
 
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,16 +18,16 @@ VARIABLES, HIDDEN, BATCH = 784, 500, 100
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """Rows a second: log_prob, training, and samples one at a time and 64 at once."""
+    """Rows per second: log_prob, training, and sampling in batches of 1 and 64."""
     pairs = {
         "FVSBN": (FVSBN(Bernoulli(), dimensions=VARIABLES), PlainFVSBN),
         "NADE": (NADE(Bernoulli(), dimensions=VARIABLES, hidden=HIDDEN), PlainNADE),
         "MADE": (MADE(Bernoulli(), dimensions=VARIABLES, hidden=[HIDDEN]), PlainMADE),
     }
-    results, apart = {}, 0.0
+    results, difference = {}, 0.0
     for name, (model, make) in pairs.items():
         plain = make(model)
-        apart = max(apart, largest_difference(model, plain))
+        difference = max(difference, largest_difference(model, plain))
         results[f"{name}, log_prob, batch {BATCH}"] = take_turns(
             {"plain PyTorch": scoring(plain, seconds), "seqgen": scoring(model, seconds)}, rounds
         )
@@ -48,13 +48,13 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
                 },
                 rounds,
             )
-    assert apart < 1e-4, f"the contenders' log-probabilities are {apart:.1e} apart"
-    return {"unit": "rows/s", "results": results, "largest difference of log p": f"{apart:.0e}"}
+    assert difference < 1e-4, f"the contenders' log-probabilities differ by {difference:.1e}"
+    return {"unit": "rows/s", "results": results, "largest difference of log p": f"{difference:.0e}"}
 
 
 @torch.no_grad()
 def largest_difference(model: Model, plain: nn.Module) -> float:
-    """Between the logarithms of the probabilities of each variable."""
+    """Largest difference between log-probabilities of single variables."""
     x = torch.randint(2, (20, VARIABLES))
     nats = F.binary_cross_entropy_with_logits(plain(x.float()), x.float(), reduction="none")
     return (model.log_prob(x) + nats).abs().max().item()
@@ -64,7 +64,7 @@ def largest_difference(model: Model, plain: nn.Module) -> float:
 
 
 def scoring(model: nn.Module, seconds: float) -> Contender:
-    """log p of rows that lie there."""
+    """Repeated log p of one batch of rows."""
     x = torch.randint(2, (BATCH, VARIABLES))
 
     @torch.inference_mode()
@@ -77,20 +77,20 @@ def scoring(model: nn.Module, seconds: float) -> Contender:
 
 
 def training(model: nn.Module, seconds: float) -> Contender:
-    """Forward, backward and AdamW."""
+    """Training steps on random rows."""
     draw = partial(torch.randint, 2, (BATCH, VARIABLES))
     return steps(model, lambda x: nats(model, x).sum(1).mean(), draw, BATCH, seconds)
 
 
 def nats(model: nn.Module, x: Tensor) -> Tensor:
-    """Nats (B, D), the way each does it."""
+    """Nats (B, D) of each variable, by seqgen's log_prob or by PyTorch's loss."""
     if isinstance(model, Model):
         return -model.log_prob(x)
     return F.binary_cross_entropy_with_logits(model(x.float()), x.float(), reduction="none")
 
 
 def sampling(stream: Callable[[Tensor], Iterator[Tensor]], batch: int, seconds: float) -> Contender:
-    """Whole rows; counted in parts of a row, so that a turn need not be as long as the slowest row."""
+    """Sampling of rows, counted variable by variable, so that a run can end within a row."""
 
     def work() -> Iterator[float]:
         while True:
@@ -101,12 +101,12 @@ def sampling(stream: Callable[[Tensor], Iterator[Tensor]], batch: int, seconds: 
 
 
 def whole(model: Model, noise: Tensor) -> Iterator[Tensor]:
-    """Rows (B, D), once."""
+    """Rows (B, D) in one piece."""
     yield generate.sample(model, noise)
 
 
 class Slow(Model):
-    """A model without a state of its own, which takes in the whole prefix at every step."""
+    """A model with Model's default `step`, which runs `forward` on the whole prefix for every symbol."""
 
     def __init__(self, model: Model) -> None:
         super().__init__()
@@ -118,11 +118,11 @@ class Slow(Model):
 
 
 class Plain(nn.Module):
-    """What is usual: a sampler that runs the whole network again for every variable."""
+    """The usual sampler, which runs the whole network for every variable."""
 
     @torch.inference_mode()
     def stream(self, noise: Tensor) -> Iterator[Tensor]:
-        """Variables (B,), drawn as is usual."""
+        """Variables (B,) drawn by torch.bernoulli; of `noise`, only the shape is used."""
         x = torch.zeros(len(noise), VARIABLES)
         for place in range(VARIABLES):
             x[:, place] = torch.bernoulli(self(x)[:, place].sigmoid())
@@ -130,7 +130,7 @@ class Plain(nn.Module):
 
 
 class PlainFVSBN(Plain):
-    """A regression for every variable, one after the other."""
+    """A separate logistic regression for every variable."""
 
     def __init__(self, model: FVSBN) -> None:
         super().__init__()
@@ -147,7 +147,7 @@ class PlainFVSBN(Plain):
 
 
 class PlainNADE(Plain):
-    """The recurrence of the paper as a loop over variables."""
+    """The recurrence of the paper as a Python loop over variables."""
 
     def __init__(self, model: NADE) -> None:
         super().__init__()
@@ -166,7 +166,7 @@ class PlainNADE(Plain):
 
     @torch.inference_mode()
     def stream(self, noise: Tensor) -> Iterator[Tensor]:
-        """Variables (B,), with the running sum."""
+        """Variables (B,), with the cached pre-activation of the hidden units."""
         total = self.bias.expand(len(noise), -1)
         for place in range(VARIABLES):
             logit = total.sigmoid() @ self.readout[place] + self.readout_bias[place]
@@ -176,7 +176,7 @@ class PlainNADE(Plain):
 
 
 class PlainMADE(Plain):
-    """Two linear layers with masks."""
+    """Two masked linear layers."""
 
     def __init__(self, model: MADE) -> None:
         super().__init__()

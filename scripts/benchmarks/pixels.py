@@ -1,4 +1,4 @@
-"""Sampling 16 images of 28 x 28: the naive loop, which runs the whole network for every pixel, and the cached one."""
+"""Sampling of 16 images of 28 x 28: a naive loop, which runs the whole network for every pixel, and the cached loop."""
 
 from collections.abc import Iterator
 from functools import partial
@@ -23,11 +23,11 @@ NETWORKS = {
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """Images a second; both loops do the same work for every pixel, so a part of the images tells."""
-    results, whole, apart = {}, {}, 0.0
+    """Rows (images) per second, from parts of the images: both loops do equal work for every pixel."""
+    results, whole, largest = {}, {}, 0.0
     for name, network in NETWORKS.items():
         model = network(Bernoulli(), height=SIDE, width=SIDE).eval().requires_grad_(False)
-        apart = max(apart, difference(model))
+        largest = max(largest, difference(model))
         size = sum(parameter.numel() for parameter in model.parameters())
         title = f"{name}, {size:,} parameters"
         results[title] = take_turns(
@@ -37,12 +37,12 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         whole[f"seconds for {IMAGES} images, {name}"] = ", ".join(
             f"{contender} {IMAGES / row['median']:.2f}" for contender, row in results[title].items()
         )
-    return {"unit": "rows/s", "results": results, **whole, "largest difference of logits": f"{apart:.0e}"}
+    return {"unit": "rows/s", "results": results, **whole, "largest difference of logits": f"{largest:.0e}"}
 
 
 @torch.inference_mode()
 def difference(model: Raster) -> float:
-    """Between the logits of both loops on the first three rows."""
+    """Largest difference between the logits of both loops, on the first three rows of pixels."""
     x = torch.randint(2, (2, 3 * SIDE))
     rows, state = model.start(2)
     found = [rows]
@@ -53,7 +53,7 @@ def difference(model: Raster) -> float:
 
 
 def drawing(loop: Any, seconds: float) -> Contender:
-    """A contender that draws pixel after pixel until time is up, at the last beginning new images."""
+    """A contender that samples pixel by pixel until the time is up; the last images may be unfinished."""
 
     def work() -> Iterator[float]:
         while True:
@@ -63,13 +63,13 @@ def drawing(loop: Any, seconds: float) -> Contender:
 
 
 def cached(model: Raster) -> Iterator[Tensor]:
-    """As seqgen draws."""
+    """Pixels (IMAGES,) sampled by seqgen's cached loop."""
     return generate.stream(model, generate.draw_noise(IMAGES, SIDE**2, 0))
 
 
 @torch.inference_mode()
 def naive(model: Raster) -> Iterator[Tensor]:
-    """As is usual: whole images, black where nothing is drawn yet, go through the network for each pixel."""
+    """Pixels (IMAGES,) sampled naively: the network runs on whole images, padded with black, for every pixel."""
     x = torch.zeros(IMAGES, SIDE**2, dtype=torch.int64)
     for place in range(SIDE**2):
         logits = model(x)[:, place, 0]

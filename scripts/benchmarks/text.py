@@ -1,4 +1,4 @@
-"""A 3 x 512 LSTM over 65 one-hot characters, beside torch.nn.LSTM."""
+"""An LSTM of 3 x 512 over 65 one-hot characters, compared with torch.nn.LSTM."""
 
 import tempfile
 import time
@@ -23,7 +23,7 @@ BATCH, LENGTH = 50, 50
 
 
 def measure(rounds: int, seconds: float) -> dict[str, Any]:
-    """Training and sampling in characters a second."""
+    """Training and sampling in characters per second."""
     model = RNN(Categorical(SYMBOLS), cell="lstm", layers=LAYERS, hidden=HIDDEN)
     plain = Plain(model)
     with tempfile.TemporaryDirectory() as folder:
@@ -41,23 +41,23 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         sampling = {
             "torch.nn.LSTM": drawing(plain.stream, batch, seconds),
             "seqgen stream": drawing(lambda noise: generate.stream(model, noise), batch, seconds),
-            "bare products": repeating(products(model, batch), batch, seconds),
+            "matrix products alone": repeating(products(model, batch), batch, seconds),
         }
         results[f"sampling, batch {batch}"] = take_turns(sampling, rounds)
-    bare = results["sampling, batch 1"]["bare products"]["median"]
+    bare = results["sampling, batch 1"]["matrix products alone"]["median"]
     size = sum(weight.numel() * weight.element_size() for weight in matrices(model))
     noise = generate.draw_noise(64, 50, seed=1)
     same = torch.stack(list(generate.stream(model, noise))) == torch.stack(list(plain.stream(noise)))
     return {
         "unit": "characters/s",
         "results": results,
-        "weights read per character": f"{size / 1e6:.1f} MB, so the bare products read {bare * size / 1e9:.1f} GB/s",
+        "weights read per character": f"{size / 1e6:.1f} MB; the products alone read {bare * size / 1e9:.1f} GB/s",
         "same symbols from the same noise": f"{same.double().mean():.4f}",
     }
 
 
 class Plain(nn.Module):
-    """What one writes with PyTorch alone: torch.nn.LSTM over one-hot vectors, and a linear layer."""
+    """The usual implementation: torch.nn.LSTM over one-hot vectors, and a linear layer."""
 
     def __init__(self, model: RNN) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Plain(nn.Module):
         self.load(model)
 
     def load(self, model: RNN) -> None:
-        """Take over the weights."""
+        """Copy the weights of a seqgen model."""
         for number, layer in enumerate(model.layers):
             for name, weight in layer.named_parameters():
                 own = self.lstm.get_parameter(name.replace("_l0", f"_l{number}"))
@@ -76,14 +76,14 @@ class Plain(nn.Module):
         self.first = model.initial.detach()
 
     def loss(self, x: Tensor) -> Tensor:
-        """Mean nats of the next symbols, the state carried from call to call."""
+        """Mean nats of the next symbols; the hidden state is carried from call to call."""
         hidden, state = self.lstm(F.one_hot(x[:, :-1], SYMBOLS).float(), self.state)
         self.state = tuple(part.detach() for part in state)
         return F.cross_entropy(self.readout(hidden).flatten(0, 1), x[:, 1:].flatten())
 
     @torch.inference_mode()
     def stream(self, noise: Tensor) -> Iterator[Tensor]:
-        """Symbols, by one-step calls and the draw that seqgen makes."""
+        """Symbols (B,), by calls for single steps and seqgen's inverse transform sampling."""
         state = tuple(part.expand(-1, len(noise), -1).contiguous() for part in self.first)
         logits = self.readout(state[0][-1])
         for column in noise.unbind(1):
@@ -94,7 +94,7 @@ class Plain(nn.Module):
 
 
 def own_loss(model: Model) -> Callable[[Tensor], Tensor]:
-    """Mean nats of a window, the state carried from call to call."""
+    """Mean nats of a window; the hidden state is carried from call to call."""
     carry: Carry | None = None
 
     def loss(x: Tensor) -> Tensor:
@@ -107,18 +107,18 @@ def own_loss(model: Model) -> Callable[[Tensor], Tensor]:
 
 
 def windows() -> Tensor:
-    """BATCH lanes, of which LENGTH symbols each are predicted."""
+    """Random symbols (BATCH, LENGTH + 1); LENGTH of each row are predicted."""
     return torch.randint(SYMBOLS, (BATCH, LENGTH + 1))
 
 
 def random_text() -> str:
-    """Text that lasts for a while; speed does not depend on what it says."""
+    """400,000 random characters; the content does not affect speed."""
     symbols = torch.randint(SYMBOLS, (400_000,), generator=torch.Generator().manual_seed(0))
     return "".join(chr(ord("0") + symbol) for symbol in symbols.tolist())
 
 
 def fitting(path: Path, seconds: float) -> Contender:
-    """The same as `seqgen fit` does it: Lightning's loop, data module, schedule; no validation in between."""
+    """Training with Lightning, data module and schedule, as `seqgen fit` does, without validation."""
     import logging
     import warnings
 
@@ -131,7 +131,7 @@ def fitting(path: Path, seconds: float) -> Contender:
     warnings.filterwarnings("ignore", module=r"lightning\..*")
 
     class Clock(Callback):
-        """The time between the ends of the first and the last step."""
+        """Records the time of the end of each step, and stops when `seconds` have passed."""
 
         def __init__(self) -> None:
             self.ends: list[float] = []
@@ -161,7 +161,7 @@ def fitting(path: Path, seconds: float) -> Contender:
 
 
 def matrices(model: RNN) -> list[Tensor]:
-    """All that must be multiplied with to draw one symbol; the first layer's input is a look-up."""
+    """All matrices multiplied to sample one symbol; the first layer's input is a look-up."""
     inner = [layer.weight_ih_l0 for layer in model.layers[1:]]
     return [
         weight.detach() for weight in (*(layer.weight_hh_l0 for layer in model.layers), *inner, model.readout.weight)
@@ -169,7 +169,7 @@ def matrices(model: RNN) -> list[Tensor]:
 
 
 def products(model: RNN, batch: int) -> list[Callable[[], Tensor]]:
-    """No model of this shape can be faster with these weights in float32."""
+    """The matrix products of one symbol, an upper bound on the speed of eager PyTorch in float32."""
     column = torch.randn(HIDDEN) if batch == 1 else torch.randn(HIDDEN, batch)
     multiply = torch.mv if batch == 1 else torch.mm
     return [partial(multiply, weight, column) for weight in matrices(model)]

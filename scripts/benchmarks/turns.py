@@ -1,4 +1,4 @@
-"""Contenders, and the turns that they take."""
+"""Timing of contenders that run alternately."""
 
 import itertools
 import statistics
@@ -14,11 +14,14 @@ from seqgen.inference import generate
 LEARNING = {"lr": 2e-3, "betas": (0.9, 0.99), "weight_decay": 0.0, "fused": True}
 
 Contender = Callable[[], float]
-"""Runs once and returns its speed."""
+"""A function that runs once and returns its speed, in symbols per second."""
 
 
 def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, dict[str, float]]:
-    """Symbols a second: medians over the rounds, and ratios to the first contender; a round before them warms up."""
+    """Run contenders alternately, after a round to warm up.
+
+    For each contender: median, least and most speed in symbols per second, and the median ratio to the first contender.
+    """
     speeds: dict[str, list[float]] = {name: [] for name in contenders}
     for turn in range(rounds + 1):
         for name, run in contenders.items():
@@ -38,7 +41,7 @@ def take_turns(contenders: dict[str, Contender], rounds: int) -> dict[str, dict[
 
 
 def timed(work: Iterator[float], seconds: float) -> float:
-    """Symbols a second of `work`, which yields how many it has done since its last yield."""
+    """Speed of `work` in symbols per second; it yields the number of symbols done since the last yield."""
     begin, done = time.perf_counter(), 0
     for count in work:
         done += count
@@ -55,7 +58,16 @@ def steps(
     seconds: float,
     mixed: bool = False,
 ) -> Contender:
-    """Forward, backward and AdamW on what is drawn, of which so many symbols carry loss; `mixed` is bfloat16."""
+    """Training steps with AdamW.
+
+    Args:
+        module: The model, whose parameters are trained.
+        loss: Maps a batch to its loss.
+        draw: Returns a batch.
+        predicted: Symbols with a loss in each batch.
+        seconds: Approximate time of a run.
+        mixed: Whether to use bfloat16 autocast.
+    """
     optimizer = torch.optim.AdamW(module.parameters(), **LEARNING)
 
     def work() -> Iterator[int]:
@@ -71,7 +83,7 @@ def steps(
 
 
 def drawing(stream: Callable[[Tensor], Iterator[Tensor]], batch: int, seconds: float) -> Contender:
-    """Noise and draw included."""
+    """Sampling by `stream`, which maps noise (B, T) to symbols (B,); generating the noise is included."""
     seeds = itertools.count()
 
     def work() -> Iterator[int]:
@@ -83,7 +95,7 @@ def drawing(stream: Callable[[Tensor], Iterator[Tensor]], batch: int, seconds: f
 
 
 def repeating(calls: list[Callable[[], Any]], batch: int, seconds: float) -> Contender:
-    """These operations and nothing else, for each symbol of a batch."""
+    """The given operations alone, repeated; one round of them counts as `batch` symbols."""
 
     @torch.inference_mode()
     def work() -> Iterator[int]:

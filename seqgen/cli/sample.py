@@ -27,7 +27,7 @@ def sample(options: argparse.Namespace) -> None:
 
     pipeline = loaded(options)
     modality, codec = pipeline.modality, pipeline.codec
-    given = [name for name in SPECIAL if getattr(options, name) not in (None, False)]
+    given = [name for name in SPECIAL if getattr(options, name) is not None and getattr(options, name) is not False]
     if wrong := [name for name in given if name not in modality.options]:
         raise SeqgenError(f"--{wrong[0]} does not go with models of {modality.noun}")
     if options.seed is None:
@@ -39,24 +39,21 @@ def sample(options: argparse.Namespace) -> None:
             raise SeqgenError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
         choices["length"] = modality.symbols(codec, options.seconds)
     request = Request(labels(options.label), options.context, choices, options.out, options.png, options.probabilities)
-    if request.out is not None:
-        modality.check_out(request.out, options.json)  # before the long work
+    modality.check(request, options.json)  # before the long work
     plainly_printed = options.n == 1 and request.out is None and not options.json and request.png is None
     if options.stream or (modality.streams and plainly_printed):
         if not plainly_printed:
             raise SeqgenError("--stream writes one sample to standard output, without -n, --out, --png and --json")
-        _stream(pipeline, request, end=b"" if options.stream else b"\n")
+        _stream(pipeline, request)
     elif request.out is None and not modality.printable:
         raise SeqgenError(f"expected --out FILE, such as clip{modality.suffixes[0]}, or --stream for raw data")
     else:
         _sample(pipeline, options.n, request, options.json)
 
 
-def _stream(pipeline: "Pipeline", request: "Request", end: bytes) -> None:
-    sys.stdout.flush()
+def _stream(pipeline: "Pipeline", request: "Request") -> None:
     pieces = pipeline.stream(label=request.label, condition=request.condition, **request.choices)
-    pipeline.modality.stream(pipeline.codec, pieces, sys.stdout.buffer)
-    sys.stdout.buffer.write(end)
+    pipeline.modality.stream(pipeline.codec, pieces, sys.stdout)
     _remark(pipeline, [], request)
 
 

@@ -55,6 +55,7 @@ class Report:
         self.modality = pipeline.modality
         self.label = labels(options.label)
         self.failed: list[str] = []
+        self.hint = False
         self.skipped: list[str] = []
         self.total: Total | None = None
         self.count = 0
@@ -81,9 +82,11 @@ class Report:
             self._lines()
         report_skipped(self.skipped)
         if self.failed:
-            others = f"{len(self.failed)} of {len(self.failed) + self.count} items could not be scored, the first: "
-            hint = "; --unknown skip leaves out what has no symbol" if self.options.unknown != "skip" else ""
-            raise SeqgenError(f"{others if len(self.failed) + self.count > 1 else ''}{self.failed[0]}{hint}")
+            help = "; --unknown skip leaves out what has no symbol" if self.hint else ""
+            count = len(self.failed) + self.count
+            if count == 1:
+                raise SeqgenError(f"{self.failed[0]}{help}")
+            raise SeqgenError(f"{len(self.failed)} of {count} items could not be scored, see above{help}")
 
     # -- items
 
@@ -147,13 +150,21 @@ class Report:
 
         return ranks
 
-    def _refuse(self, outcome: "Outcome", wrong: str) -> None:
-        where = f"{self.options.file}, {outcome.where}: " if outcome.where else ""
+    def _refuse(self, outcome: "Outcome", wrong: SeqgenError) -> None:
+        """Note an item that could not be scored; all items but a single one are named at once."""
+        from seqgen.codec import UnknownSymbol
+
+        named = outcome.item if isinstance(outcome.item, str) and not outcome.whole else ""
+        named = "" if named in str(wrong) else named
+        place = ", ".join(part for part in (self.options.file or named, outcome.where) if part)
+        message = f"{place}: {wrong}" if place else str(wrong)
         if self.options.unknown == "skip":
-            self.skipped.append(f"{where}{wrong}")
+            self.skipped.append(message)
             return
-        self.failed.append(f"{where}{wrong}")
-        warn(printable(f"not scored: {self.failed[-1]}"))
+        self.hint |= isinstance(wrong, UnknownSymbol) and wrong.position is not None
+        self.failed.append(message)
+        if self.options.file or len(self.options.items) > 1:
+            warn(printable(f"not scored: {message}"))
 
     def _add(self, parts: list[tuple["Total", bool]]) -> "Total":
         """Count one item that was scored; its total."""
@@ -168,19 +179,27 @@ class Report:
     # -- lines
 
     def _lines(self) -> None:
-        one = not self.options.file and len(self.options.items) == 1
+        first = None
         for name, outcome, ranks in self._outcomes():
             try:
                 total = self._add([(part.total, part.end_counted) for part in outcome.parts])
             except SeqgenError as error:
-                self._refuse(outcome, str(error))
+                self._refuse(outcome, error)
                 continue
             ranked = "".join(f" {rank.replace('_', '-')} {value:.4f}" for rank, value in ranks(total).items())
-            ending = f"  ({'; '.join(self._notes())})" if one and self._notes() else ""
-            print(printable(f"{self.modality.line(total)}{ranked}  {name}{ending}"))
-        if self.total is not None and not one:
-            notes = "; ".join([self.modality.size(self.total), *self._notes()])
-            print(printable(f"{self.modality.line(self.total)}  total of {notes}"))
+            line = f"{self.modality.line(total)}{ranked}  {name}"
+            if self.count == 1:
+                first = line  # a single item has no line of totals: what that would say stands behind the item
+                continue
+            for one in (first, line) if self.count == 2 else (line,):
+                print(printable(str(one)))
+        if self.total is not None:
+            notes = self._notes()
+            if self.count == 1:
+                print(printable(f"{first}  ({'; '.join(notes)})" if notes else str(first)))
+            else:
+                summary = "; ".join([self.modality.size(self.total), *notes])
+                print(printable(f"{self.modality.line(self.total)}  total of {summary}"))
 
     def _notes(self) -> list[str]:
         """What was counted, and how the first symbols were scored."""
@@ -205,7 +224,7 @@ class Report:
                 except SeqgenError as error:
                     document.seek(mark)
                     document.truncate()
-                    self._refuse(outcome, str(error))
+                    self._refuse(outcome, error)
                     continue
                 self._add(scored)
                 before = ",\n"
@@ -217,6 +236,9 @@ class Report:
             if self.failed or self.skipped:
                 ending["not_scored"] = [*self.failed, *self.skipped]
             document.write(f"\n], {json.dumps(ending)[1:]}\n")
+            if self.failed and not self.count:  # nothing at all: there is no document
+                document.seek(0)
+                document.truncate()
 
 
 def _noted(parts: Iterator["Scores"], scored: list[tuple["Total", bool]]) -> Iterator["Scores"]:

@@ -12,15 +12,16 @@ from seqgen.config import SeqgenError, WrongType
 
 
 class Chars(Codec):
-    """A symbol for each Unicode code point of an alphabet; what is read is what is written, nothing is normalised.
+    """One symbol for each Unicode code point of an alphabet, without normalisation: `decode(encode(text)) == text`.
 
-    Symbols 0 .. A-1 are the alphabet in code point order; then come the end of a sequence (with `end`) and one symbol
-    for all characters outside the alphabet (with `unknown`), which is scored but never sampled and decodes to U+FFFD.
+    Symbols 0 .. A-1 are the alphabet in code point order. The end-of-sequence symbol (with `end`) comes next, then one
+    symbol for all characters outside the alphabet (with `unknown`), which is scored but never sampled and decodes to
+    U+FFFD.
 
     Args:
-        alphabet: The characters; None is learnt by `fit`.
-        end: Whether sequences end in a symbol of their own.
-        unknown: Whether a character outside the alphabet has a symbol, or is an error.
+        alphabet: The characters; None: `fit` collects them from the corpus.
+        end: Whether sequences end with an end-of-sequence symbol.
+        unknown: Whether characters outside the alphabet have a symbol; if not, they raise UnknownSymbol.
 
     >>> codec = Chars("helo", end=True)
     >>> codec.encode("hello").tolist(), codec.end
@@ -40,7 +41,7 @@ class Chars(Codec):
         if any(not isinstance(character, str) or len(character) != 1 for character in alphabet):
             raise SeqgenError(f"alphabet is {alphabet!r}, expected single characters")
         self.alphabet = sorted(set(alphabet))
-        # A list in the description: in one JSON string, two lone surrogates side by side would fuse into one character.
+        # Described as a list: in one JSON string, two adjacent lone surrogates would be read back as one character.
         self.init_args["alphabet"] = self.alphabet
         self._points = _points("".join(self.alphabet))
         count = len(self.alphabet)
@@ -50,7 +51,7 @@ class Chars(Codec):
         self.size = count + end + unknown
 
     def encode(self, item: str) -> Tensor:
-        """Symbols (T,) int64, one a code point. Raises UnknownSymbol with the character and its position."""
+        """Symbols (T,) int64, one per code point. Raises UnknownSymbol with the character and its position."""
         return torch.from_numpy(self._encode(item, 0))
 
     def _encode(self, text: str, position: int) -> np.ndarray:
@@ -76,12 +77,12 @@ class Chars(Codec):
         return np.where(known, symbols, self.unknown)
 
     def encode_all(self, items: Sequence[str]) -> tuple[Tensor, list[int]]:
-        """All items in one look-up. Raises UnknownSymbol with the position within the item."""
+        """All items encoded at once. Raises UnknownSymbol with the position within the item."""
         for item in items:
             check_text(item)
         try:
             return self.encode("".join(items)), [len(item) for item in items]
-        except UnknownSymbol:  # whose place is that in the joined text
+        except UnknownSymbol:  # its position counts from the start of the joined text
             return super().encode_all(items)
 
     def drop_unknown(self, item: str) -> tuple[str, int]:
@@ -92,7 +93,7 @@ class Chars(Codec):
         return kept, int((~inside).sum())
 
     def decode(self, symbols: Tensor) -> str:
-        """The text, up to the first end symbol. Raises SeqgenError for a number that is no symbol."""
+        """The text, up to the first end symbol. Raises SeqgenError for a symbol outside the vocabulary."""
         return "".join(self.stream(symbols.tolist()))
 
     def stream(self, symbols: Iterable[int]) -> Iterator[str]:
@@ -103,14 +104,14 @@ class Chars(Codec):
             yield self._name(symbol, "\ufffd")
 
     def pieces(self, items: Iterable[str]) -> Iterator[Tensor]:
-        """Symbols piece by piece; positions in errors count from the first piece's start."""
+        """Symbols piece by piece; positions in errors count from the start of the first piece."""
         position = 0
         for text in items:
             yield torch.from_numpy(self._encode(text, position))
             position += len(text)
 
     def lengths(self, symbols: Tensor) -> Tensor:
-        """One code point each, none for the end."""
+        """1 code point for each symbol, 0 for the end symbol."""
         return (symbols != (-1 if self.end is None else self.end)).long()
 
     def names(self, symbols: Tensor) -> list[str]:
@@ -119,11 +120,11 @@ class Chars(Codec):
 
     def _name(self, symbol: int, unknown: str) -> str:
         if self.size is None or not 0 <= symbol < self.size or symbol == self.end:
-            raise SeqgenError(f"symbol {symbol} stands for no character; there are {self.size} symbols")
+            raise SeqgenError(f"got symbol {symbol}, which stands for no character; there are {self.size} symbols")
         return unknown if symbol == self.unknown else self.alphabet[symbol]
 
     def fit(self, items: Iterable[str]) -> Self:
-        """With the alphabet of all characters in `items`, unless there is one already."""
+        """A codec whose alphabet is all characters of `items`; this codec itself if it has an alphabet already."""
         if self.size is not None:
             return self
         alphabet: set[str] = set()
@@ -133,7 +134,7 @@ class Chars(Codec):
 
 
 def check_text(item: object) -> None:
-    """Raises TypeError for what is no text."""
+    """Raises WrongType unless the item is a str."""
     if not isinstance(item, str):
         raise WrongType(f"got {item!r:.60} of type {type(item).__name__}, expected text (str)")
 

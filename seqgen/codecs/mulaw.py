@@ -1,4 +1,4 @@
-"""Sound in classes that are narrow where it is soft."""
+"""Mu-law quantisation of audio."""
 
 import math
 
@@ -10,22 +10,24 @@ from seqgen.codecs.sound import Sound, check_levels, levels
 
 
 class MuLaw(Sound):
-    """Classes of mu-law companded samples (WaveNet, van den Oord et al. 2016, arXiv:1609.03499, section 2.2).
+    """Mu-law companding and quantisation (WaveNet, van den Oord et al. 2016, arXiv:1609.03499, section 2.2).
 
-    With mu = 2^bits - 1 and samples beyond full scale clipped to it (resampling overshoots), after the continuous
-    formula of ITU-T G.711:
+    The continuous formula of ITU-T G.711 with mu = 2^bits - 1, after clipping samples to [-1, 1] (resampling
+    overshoots):
 
         f(x) = sign(x) log(1 + mu |x|) / log(1 + mu),    class = floor((f(x) + 1) / 2 mu + 1/2)
 
-    in float32, equal to torchaudio's. These are not the bytes of G.711, which has 255 values, sign and magnitude apart.
-    A class decodes to its middle, f^-1(2 class / mu - 1), so `encode(decode(k)) == k`, full scale decodes to exactly 1,
-    and `|decode(encode(x)) - x| <= (1 / mu + |x|) ((1 + mu)^(1 / mu) - 1)`, up to the rounding of float32: with 8 bits
-    1/45 at full scale and 1/11,600 at silence, which is the edge of its class and decodes to just that.
+    It is computed in float32 and equals torchaudio's. The classes are not the bytes of G.711, which code sign and
+    magnitude separately and have 255 values.
+
+    A class decodes to its centre, f^-1(2 class / mu - 1), so `encode(decode(k)) == k`, and full scale decodes to
+    exactly 1. Up to float32 rounding, `|decode(encode(x)) - x| <= (1 / mu + |x|) ((1 + mu)^(1 / mu) - 1)`: with 8 bits,
+    1/45 at full scale and 1/11,600 at silence. Silence (0) lies on a class boundary, so its error equals the bound.
 
     Args:
-        rate: Samples a second, Hz.
-        bits: Of a class, 2 to 16.
-        end: Whether clips end in a symbol of their own, the last one.
+        rate: Sample rate, Hz.
+        bits: Bits per class, 2 to 16.
+        end: Whether clips end with an end-of-sequence symbol, numbered after the classes.
 
     >>> codec = MuLaw()
     >>> codec.encode(np.array([-1, -0.1, 0, 0.1, 1])).tolist()
@@ -48,7 +50,7 @@ class MuLaw(Sound):
         return ((companded + 1) / 2 * mu + 0.5).long()
 
     def amplitude(self, symbols: Tensor) -> np.ndarray:
-        """The middles (N,) float32 of classes (N,)."""
+        """The class centres (N,) float32 of classes (N,)."""
         check_levels(symbols, self.classes)
         companded = 2 * symbols.cpu().double() / self.mu - 1
         samples = companded.sign() * torch.expm1(companded.abs() * math.log1p(self.mu)) / self.mu

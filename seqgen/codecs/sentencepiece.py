@@ -1,4 +1,4 @@
-"""Text as subword pieces (Kudo & Richardson 2018, arXiv:1808.06226)."""
+"""Text as subword pieces (SentencePiece, Kudo & Richardson 2018, arXiv:1808.06226)."""
 
 import base64
 import codecs
@@ -14,24 +14,25 @@ from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs.chars import check_text
 from seqgen.config import SeqgenError
 
-_SPACE = "\u2581"  # the mark that SentencePiece writes for a space
-# A line with its end; one of 65,536 characters and more is cut, so that memory stays flat whatever the file.
+_SPACE = "\u2581"  # SentencePiece's symbol for a space
+# One line with its line end. Lines of 65,536 characters and more are cut, so that memory stays bounded.
 _LINE = re.compile(r"[^\n]{0,65535}\n|[^\n]{65536}")
 
 
 class SentencePiece(Codec):
-    """Subword pieces with single bytes to fall back on, so that every text has symbols and comes back unchanged.
+    """Subword pieces with byte fallback: every text can be encoded and decodes to itself.
 
-    The trained model is embedded in the checkpoint. Lines are segmented one by one and keep their line ends;
-    a line that SentencePiece would alter (it has its own mark for spaces, for instance) is spelt in bytes. A text has
-    many segmentations and only this one is scored, so a score bounds log p(text) from below. Only a lone surrogate has
-    no symbol.
+    Each line is segmented separately and keeps its line end. A line that SentencePiece would not restore exactly, such
+    as one with its space symbol U+2581, is encoded as bytes instead. A lone surrogate raises UnknownSymbol: UTF-8
+    cannot encode it.
+
+    A text has many segmentations and only this one is scored, so a score is a lower bound on log p(text).
 
     Args:
-        vocabulary: Pieces to train, the 256 bytes among them.
-        algorithm: How they are chosen.
-        end: Whether sequences end in a symbol of their own.
-        model: The trained model in base64; None is trained by `fit`.
+        vocabulary: Number of pieces to train, including the 256 byte pieces.
+        algorithm: Training algorithm: unigram language model or byte-pair encoding.
+        end: Whether sequences end with an end-of-sequence symbol.
+        model: The trained model in base64, stored in the checkpoint; None: `fit` trains it.
     """
 
     modality = "text"
@@ -55,7 +56,7 @@ class SentencePiece(Codec):
         self._bytes = [_spelling(name, self._processor.is_byte(symbol)) for symbol, name in enumerate(names)]
         self._byte = {self._bytes[symbol]: symbol for symbol in range(count) if self._processor.is_byte(symbol)}
         if len(self._byte) != 256:
-            raise SeqgenError("the embedded SentencePiece model has no byte pieces to fall back on")
+            raise SeqgenError(f"the SentencePiece model has {len(self._byte)} byte pieces, expected all 256")
         starts = [sum(byte & 0xC0 != 0x80 for byte in spelling) for spelling in self._bytes]
         self._lengths = torch.tensor(starts + [0] * end)
         unknown = self._processor.unk_id()
@@ -64,11 +65,11 @@ class SentencePiece(Codec):
         self.size = count + end
 
     def encode(self, item: str) -> Tensor:
-        """Symbols (T,) int64. Raises UnknownSymbol for a lone surrogate, which UTF-8 cannot hold."""
+        """Symbols (T,) int64. Raises UnknownSymbol for a lone surrogate, which UTF-8 cannot encode."""
         return torch.cat([torch.zeros(0, dtype=torch.int64), *self.pieces([item])])
 
     def pieces(self, items: Iterable[str]) -> Iterator[Tensor]:
-        """Symbols line by line, wherever the items are cut."""
+        """Symbols line by line; lines may continue from one item to the next."""
         if self.size is None:
             raise SeqgenError("this SentencePiece codec is not trained yet: fit it to a text first")
         position = 0
@@ -79,7 +80,9 @@ class SentencePiece(Codec):
     def _line(self, line: str, position: int) -> list[int]:
         if surrogate := re.search("[\ud800-\udfff]", line):
             place = position + surrogate.start()
-            raise UnknownSymbol(f"the lone surrogate U+{ord(surrogate[0]):04X} at position {place} is not text")
+            raise UnknownSymbol(
+                f"got the lone surrogate U+{ord(surrogate[0]):04X} at position {place}, expected text valid in UTF-8"
+            )
         symbols: list[int] = self._processor.encode(line)
         if self._join(symbols) != line.encode():
             symbols = [self._byte[bytes([byte])] for byte in line.encode()]
@@ -89,35 +92,35 @@ class SentencePiece(Codec):
         return b"".join(self._bytes[symbol] for symbol in symbols)
 
     def decode(self, symbols: Tensor) -> str:
-        """The text, up to the first end symbol; bytes that are no UTF-8 become U+FFFD."""
+        """The text, up to the first end symbol; invalid UTF-8 decodes to U+FFFD."""
         return "".join(self.stream(symbols.tolist()))
 
     def stream(self, symbols: Iterable[int]) -> Iterator[str]:
-        """A piece at a time; a character spelt in bytes comes when its last byte does."""
+        """One piece at a time; a character encoded as bytes is yielded with its last byte."""
         decoder = codecs.getincrementaldecoder("utf-8")("replace")
         for symbol in symbols:
             if symbol == self.end:
                 break
             if not 0 <= symbol < len(self._bytes):
-                raise SeqgenError(f"symbol {symbol} stands for no piece; there are {self.size} symbols")
+                raise SeqgenError(f"got symbol {symbol}, which stands for no piece; there are {self.size} symbols")
             if text := decoder.decode(self._bytes[symbol]):
                 yield text
         if rest := decoder.decode(b"", final=True):
             yield rest
 
     def lengths(self, symbols: Tensor) -> Tensor:
-        """Code points, so that scores compare with those of other codecs; one spelt in bytes counts at its first."""
+        """Code points per symbol, so that scores compare across codecs; the first byte of a character counts 1."""
         return self._lengths[symbols]
 
     def names(self, symbols: Tensor) -> list[str]:
-        """The pieces; `<0x0A>` for a byte, `<end>` for the end."""
+        """The pieces; `<0x0A>` and the like for bytes, `<end>` for the end symbol."""
         return [
             "<end>" if symbol == self.end else self._processor.id_to_piece(symbol).replace(_SPACE, " ")
             for symbol in symbols.tolist()
         ]
 
     def fit(self, items: Iterable[str]) -> Self:
-        """With a model trained on the first million lines of `items`, unless it has one."""
+        """A codec with a model trained on the first million lines of `items`; itself if it has a model already."""
         if self.size is not None:
             return self
         import sentencepiece
@@ -165,10 +168,10 @@ def _load(model: str) -> Any:
 
     try:
         if not model:
-            raise SeqgenError("it is empty")
+            raise SeqgenError("got an empty string")
         return sentencepiece.SentencePieceProcessor(model_proto=base64.b64decode(model, validate=True))
     except (RuntimeError, ValueError) as error:
-        raise SeqgenError(f"the embedded SentencePiece model cannot be read: {error}") from None
+        raise SeqgenError(f"the SentencePiece model cannot be read: {error}") from None
 
 
 def _spelling(piece: str, is_byte: bool) -> bytes:

@@ -1,4 +1,4 @@
-"""Items that all have as many symbols."""
+"""Items of one fixed length."""
 
 from collections.abc import Iterable, Iterator
 from typing import Any
@@ -10,20 +10,20 @@ from seqgen.codec import Codec
 
 
 class Vectors(Codec):
-    """Rows of a table, pictures of one size: items of D symbols, each in a place of its own, without an end."""
+    """Fixed-length items, such as table rows or images of one size: D symbols each, without an end symbol."""
 
     length: int
 
     def stream(self, symbols: Iterable[Any]) -> Iterator[Any]:
-        """One piece, the whole item: there is no part of it that could be told before."""
+        """The whole item as one piece."""
         yield self.decode(torch.tensor(list(symbols)))
 
     def pieces(self, items: Iterable[Any]) -> Iterator[Tensor]:
-        """Item after item."""
+        """The symbols of one item after another."""
         return (self.encode(item) for item in items)
 
     def lengths(self, symbols: Tensor) -> Tensor:
-        """1 for the last symbol, with which an item is whole, 0 for the others."""
+        """1 for the last symbol of an item, 0 for all others, so that lengths add up to the number of items."""
         lengths = torch.zeros(symbols.shape, dtype=torch.float64, device=symbols.device)
         lengths[..., -1:] = 1
         return lengths

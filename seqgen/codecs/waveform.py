@@ -1,4 +1,4 @@
-"""Sound on a linear scale."""
+"""Audio on a linear scale."""
 
 import numpy as np
 import torch
@@ -9,17 +9,18 @@ from seqgen.media import audio
 
 
 class Waveform(Sound):
-    """Samples as they are, for outputs that are continuous, or in evenly spaced levels.
+    """Raw samples for continuous outputs, or samples quantised to evenly spaced levels.
 
-    Without `bits` a symbol is the sample itself, float32, and `decode(encode(x))` is x, beyond full scale, too. With
-    them there are L = 2^bits levels, level k at 2 k / (L - 1) - 1, as in parallel WaveNet (van den Oord et al. 2017,
-    arXiv:1711.10433) and its mixtures of logistics: a sample becomes the nearest (ties to even), clipped to full scale,
-    and `|decode(encode(x)) - x| <= 1 / (L - 1)`, up to the rounding of float32. The levels are symmetric, so none is
-    silence, and the integers of a 16-bit file are not quite the levels of 16 bits.
+    Without `bits`, a symbol is the sample itself as float32, and `decode(encode(x))` is x, even beyond full scale.
+
+    With `bits` there are L = 2^bits levels, level k at amplitude 2 k / (L - 1) - 1, as in the mixtures of logistics of
+    parallel WaveNet (van den Oord et al. 2017, arXiv:1711.10433). Samples are clipped to full scale and rounded to the
+    nearest level (ties to even), so for |x| <= 1 `|decode(encode(x)) - x| <= 1 / (L - 1)`, up to float32 rounding. The
+    levels are symmetric around 0, so no level is exactly 0, and 16-bit levels differ slightly from 16-bit PCM values.
 
     Args:
-        rate: Samples a second, Hz.
-        bits: Of a level, 2 to 16; None for numbers.
+        rate: Sample rate, Hz.
+        bits: Bits per level, 2 to 16; None: symbols are the samples themselves.
 
     >>> Waveform(bits=2).encode(np.array([-1, -0.3, 0.3, 1])).tolist()
     [0, 1, 2, 3]
@@ -32,14 +33,14 @@ class Waveform(Sound):
         self.size = None if bits is None else levels(bits)
 
     def quantize(self, samples: np.ndarray) -> Tensor:
-        """Symbols (N,), int64 levels or float32 numbers, of samples (N,)."""
+        """Symbols (N,) of samples (N,): int64 levels, or the float32 samples themselves."""
         if self.size is None:
             return torch.from_numpy(samples.astype(np.float32))
         x = samples.astype(np.float64).clip(-1, 1)
         return torch.from_numpy(np.rint((x + 1) / 2 * (self.size - 1)).astype(np.int64))
 
     def amplitude(self, symbols: Tensor) -> np.ndarray:
-        """Samples (N,) float32 of symbols (N,). Raises AudioError for numbers that are NaN or infinite."""
+        """Samples (N,) float32 of symbols (N,). Raises AudioError for NaN and infinities."""
         if self.size is None:
             numbers = symbols.detach().cpu().float().numpy().copy()
             audio.check_finite(numbers, "symbol")

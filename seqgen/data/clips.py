@@ -1,4 +1,4 @@
-"""Collections of sound files: which there are, what they are called, and their samples in a cache on disk."""
+"""Collections of audio files: finding them, reading their labels, and decoding them into a cache on disk."""
 
 import csv
 import hashlib
@@ -23,11 +23,11 @@ from seqgen.media.files import DataError, write_atomically
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"}
 PARTS = ("train", "val", "test")
 FORMAT = 2
-"""Of the cache; another number whenever something else is done to the same file."""
+"""Version of the cache; increased whenever decoding changes."""
 
 
 class Entry(NamedTuple):
-    """A sound file: its path, its name in the folder or table, its labels' classes, the part it was put into if any."""
+    """An audio file: path, name relative to the folder or table, label values, and part (empty if not given)."""
 
     path: Path
     name: str
@@ -36,7 +36,16 @@ class Entry(NamedTuple):
 
 
 def entries(path: Path, labels: list[str], pattern: str | None) -> list[Entry]:
-    """The sound files of a folder, of a table or of a folder's table `clips.csv`; or the one file. Raises DataError."""
+    """The audio files of a folder, of its table `clips.csv`, or of another table; or a single file.
+
+    Args:
+        path: A folder, a table (.csv, .tsv) or an audio file.
+        labels: Names of the labels: columns of the table, named groups of `pattern`, or "folder" for the parent folder.
+        pattern: Regular expression that every file's name relative to the folder must match somewhere. Its named groups
+            are labels; a group `split` gives the part (train, val or test). Not used with a table.
+
+    Raises DataError for a folder without audio files, a bad table, and a label or part that is not found.
+    """
     table = path / CLIPS if path.is_dir() else path if path.suffix in (".csv", ".tsv") else None
     if table is not None and table.is_file():
         found = list(_table(table, labels))
@@ -46,7 +55,7 @@ def entries(path: Path, labels: list[str], pattern: str | None) -> list[Entry]:
     else:
         found = [_entry(path, path.name, labels, pattern)]
     if not found:
-        raise DataError(f"{path} holds no sound files; expected some of {', '.join(sorted(SUFFIXES))}")
+        raise DataError(f"{path} has no audio files, expected some of {', '.join(sorted(SUFFIXES))}")
     return found
 
 
@@ -55,10 +64,10 @@ def _entry(file: Path, name: str, labels: list[str], pattern: str | None) -> Ent
     if pattern is not None:
         match = re.search(pattern, name)
         if match is None:
-            raise DataError(f"{file} does not match the pattern {pattern!r}")
+            raise DataError(f"{file} does not match pattern={pattern!r}")
         known |= match.groupdict(default="")
     if absent := [label for label in labels if label not in known]:
-        raise DataError(f"no label {absent[0]!r}: expected a column of a table, a named group of pattern, or folder")
+        raise DataError(f"no label {absent[0]!r}, expected a column of a table, a named group of pattern, or folder")
     return Entry(file, name, tuple(known[label] for label in labels), _part(known.get("split", ""), str(file)))
 
 
@@ -71,7 +80,7 @@ def _table(table: Path, labels: list[str]) -> Iterator[Entry]:
         try:
             yield from _rows(table, reader, labels)
         except (csv.Error, UnicodeError) as error:
-            raise DataError(f"{table}, behind line {reader.line_num}: {error}; expected a table in UTF-8") from None
+            raise DataError(f"{table}, after line {reader.line_num}: {error}; expected a table in UTF-8") from None
 
 
 def _rows(table: Path, reader: "csv.DictReader[str]", labels: list[str]) -> Iterator[Entry]:
@@ -81,19 +90,19 @@ def _rows(table: Path, reader: "csv.DictReader[str]", labels: list[str]) -> Iter
     for row in reader:
         where = f"{table}, line {reader.line_num}"
         if not row["file"] or any(row[name] is None for name in wanted):
-            raise DataError(f"{where}: fewer columns than the header has, or no file")
+            raise DataError(f"{where}: got fewer columns than in the header, or an empty file name")
         split = _part(row.get("split") or "", where)
         yield Entry(table.parent / row["file"], row["file"], tuple(row[name] for name in labels), split)
 
 
 def _part(split: str, where: str) -> str:
     if split not in ("", *PARTS):
-        raise DataError(f"{where}: the split is {split!r}, expected {', '.join(PARTS)} or nothing")
+        raise DataError(f"{where}: split is {split!r}, expected {', '.join(PARTS)} or nothing")
     return split
 
 
 class Preparation(NamedTuple):
-    """What is done to each file: see the arguments of `seqgen.data.audio.Audio`."""
+    """How each file is decoded; see the arguments of `seqgen.data.audio.Audio`."""
 
     rate: int
     trim: float | None
@@ -102,7 +111,7 @@ class Preparation(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """All samples (N,) float32, mapped from disk; where each clip ends; which files they are of; their SHA-256."""
+    """Decoded clips, concatenated: memory-mapped samples (N,) float32, the end of each clip, file numbers, SHA-256."""
 
     samples: np.ndarray
     ends: np.ndarray
@@ -111,12 +120,12 @@ class Decoded(NamedTuple):
 
 
 def decoded(files: list[Path], preparation: Preparation) -> Decoded:
-    """The samples of all files, decoded once. Raises DataError, which names the file."""
+    """The samples of all files, decoded once and cached. Raises DataError with the name of a file that is unusable."""
     key = json.dumps([FORMAT, [(str(file.absolute()), *_stamp(file)) for file in files], preparation])
     place = cache() / f"audio-{hashlib.sha256(key.encode()).hexdigest()[:20]}"
     index, data = place.with_suffix(".json"), place.with_suffix(".f32")
     if index.is_file() and data.is_file():
-        _say_skipped(json.loads(index.read_text())["skipped"])
+        _report_skipped(json.loads(index.read_text())["skipped"])
     else:
         cache().mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=cache(), prefix=place.name, delete=False) as sink:
@@ -141,7 +150,7 @@ def _decode(files: list[Path], preparation: Preparation, sink: IO[bytes]) -> dic
             samples = _clip(file, preparation)
         except AudioError as error:
             if preparation.corrupt == "refuse":
-                raise DataError(f"{error}; --data.corrupt skip leaves such files out") from None
+                raise DataError(f'{error}; corrupt="skip" leaves such files out') from None
             skipped.append(str(error))
             continue
         sink.write(samples.tobytes())
@@ -149,13 +158,13 @@ def _decode(files: list[Path], preparation: Preparation, sink: IO[bytes]) -> dic
         total += len(samples)
         ends.append(total)
         kept.append(number)
-    _say_skipped(skipped)
+    _report_skipped(skipped)
     if not total:
-        raise DataError("none of the sound files can be used")
+        raise DataError("none of the audio files can be used")
     return {"ends": ends, "kept": kept, "skipped": skipped, "sha256": digest.hexdigest()}
 
 
-def _say_skipped(skipped: list[str]) -> None:
+def _report_skipped(skipped: list[str]) -> None:
     for error in skipped:
         print(f"skipped: {error}", file=sys.stderr)
 
@@ -167,9 +176,9 @@ def _clip(path: Path, preparation: Preparation) -> np.ndarray:
         raise AudioError(f"{str(path)!r} is too short for a sample at {preparation.rate} Hz")
     if not (peak := float(np.abs(samples).max())):
         if preparation.trim is not None:
-            raise AudioError(f"{str(path)!r} holds nothing but silence, which is to be trimmed")
+            raise AudioError(f"{str(path)!r} is all silence, expected sound to keep after trimming")
         return samples
-    whole = samples / peak  # a quiet file is not below librosa's idea of silence
+    whole = samples / peak  # librosa.effects.trim would treat a very quiet file as silence
     if preparation.trim is not None:
         import librosa
 
@@ -185,7 +194,7 @@ def _clip(path: Path, preparation: Preparation) -> np.ndarray:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    """Size and time of change, of a missing file -1 and -1: when it is there, it is another."""
+    """Size and modification time of a file, part of the cache key; -1 and -1 for a missing file."""
     try:
         state = path.stat()
     except OSError:

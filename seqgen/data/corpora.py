@@ -1,8 +1,8 @@
-"""Public corpora of speech: those that torchaudio.datasets knows, and the Free Spoken Digit Dataset.
+"""Public speech corpora: some of torchaudio.datasets, and the Free Spoken Digit Dataset.
 
-Each is a folder in the cache with the archive's own files and the table `clips.csv`, which the data module `Audio`
-reads. torchaudio says where an archive is and which SHA-256 it has. Its own download and extraction are not used, as
-the latter writes wherever a name in the archive leads; and a clip is never decoded here.
+Each becomes a folder in the cache with the files of the archive and a table `clips.csv` for the data module `Audio`.
+URLs and SHA-256 come from torchaudio. Its download and extraction are not used, because its extraction does not check
+for paths outside the target folder. No audio is decoded here.
 """
 
 import csv
@@ -19,25 +19,25 @@ from seqgen.data.fetch import cache, extract, http, made_folder
 from seqgen.media import audio
 from seqgen.media.files import DataError
 
-LIMIT = 256 << 30  # bytes that an archive may unpack to; the largest part of LibriTTS has some 60 GB
+LIMIT = 256 << 30  # maximum unpacked size in bytes; the largest subset of LibriTTS has about 60 GB
 
 Clip = dict[str, str]
 
 
 class PublicCorpus(Corpus):
-    """A corpus that is published as one archive of known SHA-256, which is downloaded and unpacked once.
+    """A corpus published as one archive of known SHA-256, downloaded and unpacked once.
 
-    The archive stays in the cache beside what was unpacked of it, and may be deleted there.
+    The archive stays in the cache beside the unpacked folder; it may be deleted.
 
     Args:
-        archive: The archive, where you have it already, instead of the download.
-        sha256: SHA-256 of the archive, where it is another one than the one that is known.
+        archive: Path of an archive that you have already; None: download it.
+        sha256: SHA-256 of the archive; None: the published one.
     """
 
     published: tuple[str, str]
-    """The module of torchaudio.datasets, and how the archive's URL ends there."""
+    """Name of the module in torchaudio.datasets, and the end of the archive's URL there."""
     inside = ""
-    """The folder that the archive is unpacked into, where its names do not begin with one."""
+    """Subfolder to unpack into, for archives without a top-level folder of their own."""
 
     def __init__(self, archive: str | None = None, sha256: str | None = None) -> None:
         if not re.fullmatch("[0-9a-f]{64}", sha256 or 64 * "0"):
@@ -45,7 +45,7 @@ class PublicCorpus(Corpus):
         self.archive, self.sha256 = archive, sha256
 
     def source(self) -> tuple[str, str]:
-        """The URL of the archive and its SHA-256, as torchaudio knows them."""
+        """URL and SHA-256 of the archive, from torchaudio."""
         name, end = self.published
         module = vars(vars(_datasets())[name])
         known = dict(module.get("_CHECKSUMS", {}))
@@ -54,10 +54,10 @@ class PublicCorpus(Corpus):
 
     @abstractmethod
     def clips(self, root: Path) -> Iterable[Clip]:
-        """The clips below `root`, as rows of the table."""
+        """Rows of `clips.csv`, one for each clip below the folder `root`."""
 
     def prepare(self) -> Path:
-        """The folder. Raises DataError for a wrong archive of your own, FetchError for one that cannot be fetched."""
+        """The folder of the corpus. Raises DataError for a wrong `archive`, FetchError for a failed download."""
         url, known = self.source()
         expected = self.sha256 or known
         folder = cache() / "corpora" / f"{type(self).__name__.lower()}-{expected[:12]}"
@@ -66,14 +66,14 @@ class PublicCorpus(Corpus):
             try:
                 write_clips(folder, self.clips(folder))
             except (FileNotFoundError, NotADirectoryError, RuntimeError, ValueError) as error:
-                raise DataError(f"the archive is not laid out as {type(self).__name__} is: {error}") from None
+                raise DataError(f"the archive does not have the layout of {type(self).__name__}: {error}") from None
         return folder
 
     def _archive(self, url: str, expected: str) -> Path:
         if self.archive is None:
             return http(url, expected)
-        wanted = f"the archive {url.rpartition('/')[2]}"
-        return corpus.own_file(self.archive, expected, wanted, ", or say that it is right: sha256")
+        description = f"the archive {url.rpartition('/')[2]}"
+        return corpus.own_file(self.archive, expected, description, "; sha256= accepts another version")
 
 
 def _datasets() -> ModuleType:
@@ -89,14 +89,14 @@ def _line(path: Path) -> str:
 class LJSpeech(PublicCorpus):
     """LJ Speech 1.1 (Ito, Johnson, 2017): one speaker reads seven books; 13,100 clips, 24 hours, 22.05 kHz, 2.6 GB.
 
-    Columns: `text`, in which numbers and abbreviations are written out.
+    Columns: `text`, with numbers and abbreviations written out.
     """
 
     licence = "The LJ Speech Dataset 1.1, Keith Ito and Linda Johnson, 2017: public domain"
     published = ("ljspeech", "/LJSpeech-1.1.tar.bz2")
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """The rows of metadata.csv: name, text as printed, text as read."""
+        """From the rows of metadata.csv: name, text as printed, text as read."""
         with (root / "LJSpeech-1.1" / "metadata.csv").open(encoding="utf-8", newline="") as table:
             for name, _, text in csv.reader(table, delimiter="|", quoting=csv.QUOTE_NONE):
                 yield {"file": f"LJSpeech-1.1/wavs/{name}.wav", "text": text}
@@ -105,8 +105,8 @@ class LJSpeech(PublicCorpus):
 class SpeechCommands(PublicCorpus):
     """Speech Commands 0.02 (Warden, 2018, arXiv 1804.03209): 105,829 clips of 35 words, 1 second, 16 kHz, 2.4 GB.
 
-    Columns: `word`; `speaker`, 8 hexadecimal digits; `split`, by the archive's own lists. The recordings of background
-    noise are left out.
+    Columns: `word`; `speaker`, 8 hexadecimal digits; `split`, from the lists in the archive. The recordings of
+    background noise are left out.
     """
 
     licence = "Speech Commands 0.02, Pete Warden and Google, 2018: CC BY 4.0"
@@ -114,7 +114,7 @@ class SpeechCommands(PublicCorpus):
     inside = "SpeechCommands/speech_commands_v0.02"
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """What torchaudio finds."""
+        """The clips listed by torchaudio.datasets."""
         found = _datasets().SPEECHCOMMANDS(root, download=False)
         lists = {"val": "validation_list.txt", "test": "testing_list.txt"}
         splits = {
@@ -129,16 +129,16 @@ class SpeechCommands(PublicCorpus):
 
 
 class YesNo(PublicCorpus):
-    """YesNo (OpenSLR 1): one speaker says yes or no in Hebrew, eight times a clip; 60 clips, 6 minutes, 8 kHz, 5 MB.
+    """YesNo (OpenSLR 1): one speaker, 8 words per clip, yes or no in Hebrew; 60 clips, 6 minutes, 8 kHz, 5 MB.
 
-    Columns: `text`, 1 for each yes and 0 for each no, such as `0 1 0 0 1 0 1 1`.
+    Columns: `text`, 1 for yes and 0 for no, such as `0 1 0 0 1 0 1 1`.
     """
 
     licence = "YesNo, openslr.org/1, recorded for the Kaldi project to be used freely; terms: the README in the archive"
     published = ("yesno", "/waves_yesno.tar.gz")
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """The file's name is what is said."""
+        """The file name is the transcript."""
         for path in root.glob("waves_yesno/*.wav"):
             yield {"file": f"waves_yesno/{path.name}", "text": path.stem.replace("_", " ")}
 
@@ -146,8 +146,8 @@ class YesNo(PublicCorpus):
 class VCTK(PublicCorpus):
     """VCTK 0.92 (Yamagishi, Veaux, MacDonald, 2019): 108 speakers with various accents, second microphone, 44 hours.
 
-    48 kHz, 12 GB. Columns: `speaker`, such as p225; `text`. As in torchaudio, what lacks is left out: p315 has no
-    texts, p280 and parts of p362 have no second microphone.
+    48 kHz, 12 GB. Columns: `speaker`, such as p225; `text`. As in torchaudio, clips without a text or a recording are
+    left out: p315 has no texts; p280 and parts of p362 have no recordings with the second microphone.
     """
 
     licence = "CSTR VCTK Corpus 0.92, University of Edinburgh, 2019: CC BY 4.0"
@@ -155,7 +155,7 @@ class VCTK(PublicCorpus):
     inside = "VCTK-Corpus-0.92"
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """A text and a recording have the same name, each in a tree of its own."""
+        """Texts and recordings have the same names in two folder trees."""
         for path in (root / self.inside).glob("txt/*/*.txt"):
             speaker = path.parent.name
             file = f"{self.inside}/wav48_silence_trimmed/{speaker}/{path.stem}_mic2.flac"
@@ -166,12 +166,12 @@ class VCTK(PublicCorpus):
 class LibriTTS(PublicCorpus):
     """LibriTTS (Zen et al., 2019, arXiv 1904.02882): audiobooks by 2,456 speakers, 24 kHz; 585 hours in seven subsets.
 
-    Columns: `speaker`, a number; `text`, in which numbers and abbreviations are written out.
+    Columns: `speaker`, a number; `text`, with numbers and abbreviations written out.
 
     Args:
         subset: dev-clean, dev-other, test-clean, test-other, train-clean-100, train-clean-360 or train-other-500.
-        archive: The archive, where you have it already, instead of the download.
-        sha256: SHA-256 of the archive, where it is another one than the one that is known.
+        archive: Path of an archive that you have already; None: download it.
+        sha256: SHA-256 of the archive; None: the published one.
     """
 
     licence = "LibriTTS, Google, 2019, from LibriVox and Project Gutenberg: CC BY 4.0"
@@ -187,7 +187,7 @@ class LibriTTS(PublicCorpus):
         self.subset, self.published = subset, ("libritts", f"/{subset}.tar.gz")
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """LibriTTS/<subset>/<speaker>/<chapter>/<name>.wav, its texts beside it."""
+        """LibriTTS/<subset>/<speaker>/<chapter>/<name>.wav with <name>.normalized.txt beside it."""
         for path in root.glob(f"LibriTTS/{self.subset}/*/*/*.wav"):
             text = _line(path.with_suffix(".normalized.txt"))
             yield {"file": path.relative_to(root).as_posix(), "speaker": path.parts[-3], "text": text}
@@ -196,13 +196,13 @@ class LibriTTS(PublicCorpus):
 class FSDD(PublicCorpus):
     """Free Spoken Digit Dataset (Jackson et al.), as of May 2024: 6 speakers, 3,000 clips, 22 minutes, 8 kHz, 16 MB.
 
-    Columns: `digit`, 0 to 9; `speaker`, a first name; `split`: as its README wants it, recordings 0 to 4 of each
-    speaker and digit are test.
+    Columns: `digit`, 0 to 9; `speaker`, a first name; `split`: recordings 0 to 4 of each speaker and digit are test,
+    as its README recommends.
 
     Args:
-        folder: The recordings, or the repository, where you have them already; they are copied.
-        archive: The archive, where you have it already, instead of the download.
-        sha256: SHA-256 of the archive, where it is another one than the one that is known.
+        folder: Folder of the recordings, or of the repository, that you have already; the recordings are copied.
+        archive: Path of an archive that you have already; None: download it.
+        sha256: SHA-256 of the archive; None: the published one.
     """
 
     licence = "Free Spoken Digit Dataset, Zohar Jackson et al.: CC BY-SA 4.0"
@@ -213,25 +213,25 @@ class FSDD(PublicCorpus):
         self.folder = None if folder is None else Path(folder).expanduser().absolute()
 
     def source(self) -> tuple[str, str]:
-        """The tree of that commit as `git archive` packs it for GitHub, which the SHA-256 was computed from."""
+        """URL of GitHub's archive of `commit`; the SHA-256 was computed from the output of `git archive`."""
         url = f"https://github.com/Jakobovski/free-spoken-digit-dataset/archive/{self.commit}.tar.gz"
         return url, "9a68686ad29274bd0affde81b244953e677c9d7048dfb8acaf1168d7758bafab"
 
     def clips(self, root: Path) -> Iterator[Clip]:
-        """<digit>_<speaker>_<number>.wav, wherever it lies."""
+        """<digit>_<speaker>_<number>.wav in any subfolder."""
         for path in root.rglob("*.wav"):
             if not (parts := re.fullmatch(r"(\d)_(\w+)_(\d+)\.wav", path.name)):
-                raise DataError(f"{path} is no <digit>_<speaker>_<number>.wav")
+                raise DataError(f"got the recording {path}, expected the name <digit>_<speaker>_<number>.wav")
             split = "test" if int(parts[3]) < 5 else "train"
             yield {"file": path.relative_to(root).as_posix(), "digit": parts[1], "speaker": parts[2], "split": split}
 
     def prepare(self) -> Path:
-        """The folder. Raises DataError for no recordings, and as other public corpora do."""
+        """The folder of the corpus. Raises DataError for a `folder` without recordings; else as PublicCorpus."""
         if self.folder is None:
             return super().prepare()
         clips = list(self.clips(self.folder))
         if not clips:
-            raise DataError(f"{self.folder} holds no recordings <digit>_<speaker>_<number>.wav")
+            raise DataError(f"{self.folder} has no recordings, expected <digit>_<speaker>_<number>.wav")
         paths = [self.folder / clip["file"] for clip in clips]
         states = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
         return made_folder("fsdd", states, lambda folder: _copy(clips, paths, folder))

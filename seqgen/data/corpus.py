@@ -1,4 +1,4 @@
-"""Where a data module's data comes from: a file of the user's, or a corpus that knows how to make itself."""
+"""Data sources: a file of the user, or a Corpus that downloads and prepares itself."""
 
 import csv
 import hashlib
@@ -11,20 +11,20 @@ from tempfile import TemporaryDirectory
 from seqgen.media.files import DataError
 
 CLIPS = "clips.csv"
-"""The table in a folder of sounds; that it is there says that the folder is whole."""
+"""Name of the table in a folder of audio clips. It is written last, so a folder that has it is complete."""
 
 
 class Corpus(ABC):
-    """A corpus that can make itself, such as the recipes' `prepare.py` define."""
+    """A corpus that downloads and prepares itself; the `prepare.py` of the recipes define some."""
 
     licence: str
-    """Source and licence of the data, in a sentence; it travels into every checkpoint trained on it."""
+    """Source and licence of the data in one sentence, copied into every checkpoint trained on it."""
 
     @abstractmethod
     def prepare(self) -> Path:
-        """The path of the corpus, made in the cache when it is not there: one text file, or a folder of sounds.
+        """The path of the corpus, a file or a folder in the cache, created if it does not exist.
 
-        A folder of sounds holds the table that `write_clips` writes.
+        A folder of audio clips has the table that `write_clips` writes.
         """
 
 
@@ -34,27 +34,36 @@ def sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def own_file(path: str | Path, known: str | None, wanted: str, otherwise: str) -> Path:
-    """A file that the user has already, with the SHA-256 `known`; DataError says what is wanted and what else to do."""
+def own_file(path: str | Path, expected: str | None, description: str, hint: str) -> Path:
+    """The path of a file that the user has already, verified.
+
+    Args:
+        path: Where the file should be.
+        expected: Its SHA-256; None: not checked.
+        description: What the file is, for the error message if it does not exist.
+        hint: End of the error message if its SHA-256 differs.
+
+    Raises DataError if it does not exist or its SHA-256 differs.
+    """
     path = Path(path).expanduser()
     if not path.is_file():
-        raise DataError(f"no file {str(path)!r}; expected {wanted}")
-    if known is not None and (got := sha256(path)) != known:
-        raise DataError(f"{path} has the SHA-256 {got}, expected {known}{otherwise}")
+        raise DataError(f"no file {str(path)!r}; expected {description}")
+    if expected is not None and (got := sha256(path)) != expected:
+        raise DataError(f"{path} has the SHA-256 {got}, expected {expected}{hint}")
     return path
 
 
 def write_clips(folder: Path, clips: Iterable[dict[str, str]]) -> None:
-    """Write `clips.csv` (UTF-8) into a folder of sounds, whole or not at all, its rows sorted by `file`.
+    """Write `clips.csv` (UTF-8) atomically into a folder of audio clips, with the rows sorted by `file`.
 
-    A clip has the column `file`, a path relative to the folder, then its labels, then, where they are known, `text`
-    (what is said) and `split` (train, val or test). Raises DataError for no clips, and for a file that is not there.
+    The columns are `file` (a path relative to the folder), the labels, and optionally `text` (the transcript) and
+    `split` (train, val or test). Raises DataError if there are no clips, and for a file that does not exist.
     """
     rows = sorted(clips, key=lambda clip: clip["file"])
     if not rows:
-        raise DataError(f"{folder} holds no clips")
+        raise DataError(f"{folder} has no clips, expected at least one")
     if missing := next((row["file"] for row in rows if not (folder / row["file"]).is_file()), None):
-        raise DataError(f"{folder} holds no file {missing!r}")
+        raise DataError(f"{folder} has no file {missing!r}")
     with TemporaryDirectory(dir=folder, prefix=".") as scratch:
         part = Path(scratch) / CLIPS
         with part.open("w", encoding="utf-8", newline="") as sink:

@@ -100,7 +100,7 @@ def _file(pipeline: Pipeline, path: Path, encoding: str | None, orders: int, unk
         elif unknown == "skip":
             skipped.append(f"{outcome.where}: {outcome.wrong}")
         else:
-            raise UnknownSymbol(f"{path}, {outcome.where}: {outcome.wrong}; unknown='skip' leaves such items out")
+            raise UnknownSymbol(f"{path}, {outcome.where}: {outcome.wrong}") from outcome.wrong
     if not found:
         raise SeqgenError(f"{path} holds nothing to score")
     return Evaluation({"file": sum_totals(found)}, skipped, pipeline.modality)

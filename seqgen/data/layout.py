@@ -1,4 +1,4 @@
-"""How a collection is laid out: which clips are held out, and where the others are cut for training."""
+"""Train, validation and test splits by hash, and the random crops of an epoch."""
 
 import hashlib
 from collections.abc import Sequence
@@ -32,10 +32,16 @@ def divide(given: Sequence[str], keys: Sequence[str], shares: Sequence[float], s
 
 
 def cut(sizes: np.ndarray, span: int, random: np.random.Generator) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Spans of at most about `span` that cover sequences of these sizes (N,) >= 1: sequence, first symbol, one behind.
+    """Cut sequences into crops of about `span` symbols at random boundaries: sequence, first and last + 1 of each crop.
 
-    A sequence is cut into equal spans, which are then all shifted by up to 0.4 of one, so that it is not always the
-    same symbols that stand at the borders; so the first and the last are longer or shorter.
+    Each sequence is cut into equal crops of at most `span` symbols. Then all its inner boundaries are shifted together
+    by a random -0.4 to 0.4 of a crop, so that crops start at different symbols in every epoch; the first and the last
+    crop become longer or shorter by as much.
+
+    Args:
+        sizes: Lengths of the sequences (N,), in symbols, each 1 or more.
+        span: Target length of a crop, in symbols.
+        random: Random number generator.
     """
     pieces = -(-sizes // span)
     row = np.repeat(np.arange(len(sizes)), pieces)

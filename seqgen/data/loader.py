@@ -1,4 +1,4 @@
-"""Batches whose order is a pure function of (seed, epoch), so that training resumes exactly."""
+"""Resumable loaders of batches: the order is a pure function of (seed, epoch), so that training resumes exactly."""
 
 import math
 import tempfile
@@ -18,11 +18,15 @@ PARTS = ("train", "val", "calibration", "test")
 
 
 class Loader:
-    """An iterable over the batches of one epoch after another; it knows its place and can be put back there.
+    """Iterates over the batches of an epoch, and saves and restores its position.
 
-    `epoch` maps the number of an epoch and a position to the batches from there on, each made when it is asked for;
-    a whole epoch has `length` of them. Training goes on where a pass over them ended; with `whole`, as for what is held
-    out, each pass begins at the first, however far the one before it went.
+    After an epoch is finished, the next `iter` starts the next epoch; after an interrupted one, it continues there.
+
+    Args:
+        epoch: Maps an epoch's number and a position to an iterable over its batches from that position on, which are
+            computed lazily.
+        length: Number of batches per epoch.
+        whole: Whether each `iter` starts at the first batch, as for held-out data.
     """
 
     def __init__(self, epoch: Callable[[int, int], Iterable[Batch]], length: int, whole: bool = False) -> None:
@@ -45,16 +49,19 @@ class Loader:
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Epoch and position within it."""
+        """The number of the epoch and the position within it."""
         return {"epoch": self._number, "position": self._position}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to the place that `state_dict` told."""
+        """Restore the position saved by `state_dict`."""
         self._number, self._position = state["epoch"], state["position"]
 
 
 def store(pieces: Iterable[Tensor], size: int) -> np.ndarray:
-    """Symbols below `size` from many pieces as one array (N,) on disk, in a file that vanishes with the process."""
+    """Concatenate pieces of symbols in a memory-mapped array (N,), in a temporary file deleted with the process.
+
+    Symbols are below `size`, which determines the array's integer type.
+    """
     dtype = np.min_scalar_type(size)
     cache().mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryFile(dir=cache()) as file:
@@ -66,7 +73,10 @@ def store(pieces: Iterable[Tensor], size: int) -> np.ndarray:
 
 
 def counts(total: int, shares: Sequence[float]) -> list[int]:
-    """How many of `total` each share is: a fraction below 1, or a whole number of 1 and more. Raises DataError."""
+    """Number of items for each held-out share of `total` items: a fraction below 1, or a number of items.
+
+    Raises DataError for an invalid share, and if nothing is left for training.
+    """
     for share in shares:
         if not 0 <= share < math.inf or (share > 1 and share % 1):
             raise DataError(f"a held-out share is {share}, expected a fraction below 1 or a whole number")
@@ -77,10 +87,10 @@ def counts(total: int, shares: Sequence[float]) -> list[int]:
 
 
 def rng(*numbers: int) -> np.random.Generator:
-    """The generator that belongs to these numbers, such as (seed, epoch)."""
+    """A random number generator seeded by these numbers, such as (seed, epoch)."""
     return np.random.default_rng(numbers)
 
 
 def tensor(array: np.ndarray) -> Tensor:
-    """Symbols as int64."""
+    """Symbols (N,) as an int64 tensor."""
     return torch.from_numpy(array.astype(np.int64))

@@ -106,7 +106,7 @@ class DataModule(ABC):
         """
         wrong = self.codec.refusal(item, self.unknown) if self.reading_whole else None
         if wrong is not None and self.unknown != "skip":
-            raise UnknownSymbol(f"{self.source}, {where}: {wrong}; unknown='skip' leaves such items out")
+            raise UnknownSymbol(f"{self.source}, {where}: {wrong}; unknown='skip' leaves such items out") from wrong
         if wrong is not None:
             self.skipped.append(f"{where}: {wrong}")
         return wrong is None

@@ -1,10 +1,13 @@
 """The data of a run folder, without anything that trains."""
 
+import importlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import jsonargparse
 import yaml
+from jsonargparse import Namespace
 
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.codec import Unknown
@@ -20,16 +23,35 @@ def description(run: Path) -> dict[str, Any]:
     """
     config = run / "config.yaml"
     if not config.is_file():
-        raise CheckpointError(f"{config} is not there; expected a run folder")
+        raise CheckpointError(
+            f"{config} is not there; expected a run folder, or a file of data to score with the model"
+        )
     found: dict[str, Any] = yaml.safe_load(config.read_text())["data"]
     return found
+
+
+def construct(value: Any) -> Any:
+    """The object that a parsed configuration describes by `class_path` and `init_args`; other values as they are.
+
+    Constructors raise what they raise: the parser would wrap their errors in pages about types.
+    """
+    if isinstance(value, Namespace | Mapping):
+        items = dict(value.__dict__ if isinstance(value, Namespace) else value)
+        if "class_path" not in items:
+            return {name: construct(item) for name, item in items.items()}
+        module, _, name = items["class_path"].rpartition(".")
+        arguments = construct(items.get("init_args") or {})
+        return getattr(importlib.import_module(module), name)(**arguments)
+    if isinstance(value, list):
+        return [construct(item) for item in value]
+    return value
 
 
 def data_module(described: dict[str, Any]) -> DataModule:
     """The data module of that description."""
     parser = jsonargparse.ArgumentParser(exit_on_error=False)
     parser.add_subclass_arguments(DataModule, "data")
-    data: DataModule = parser.instantiate_classes(parser.parse_object({"data": described})).data
+    data: DataModule = construct(parser.parse_object({"data": described})["data"])
     return data
 
 

@@ -1,4 +1,4 @@
-"""Stretches of clips as batches of symbols with what they are conditioned on."""
+"""Crops and windows of audio clips as batches of symbols with labels and conditioning features."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -12,17 +12,17 @@ from seqgen.media.mel import LogMel, stack
 from seqgen.model import Batch, Context
 
 WINDOW = 8192
-"""Symbols of a held-out clip that are read at once, at most."""
+"""Maximum length of a window of a held-out clip, in symbols."""
 POSITIONS = 8 * WINDOW
-"""Symbols of all the clips that are read at once, at most: a model's parameters for them are held in memory."""
+"""Maximum number of symbols in a batch of windows; the model's output parameters for all of them are in memory."""
 
 
 @dataclass(frozen=True)
 class Windows:
-    """Windows of clips that lie one behind the other in memory.
+    """Batches of crops and windows of clips, which are stored in one array.
 
-    Clip i is `samples[starts[i] : ends[i]]`, float32, maybe on disk; its labels are row i of `labels` (N, L), and its
-    features those that `features` computes.
+    Clip i is `samples[starts[i] : ends[i]]`, float32, possibly memory-mapped. Its labels are row i of `labels` (N, L).
+    `features` computes its conditioning features.
     """
 
     codec: Codec
@@ -34,7 +34,7 @@ class Windows:
 
     @property
     def sizes(self) -> np.ndarray:
-        """Symbols of each clip, the end symbol with them."""
+        """Number of symbols of each clip (N,), including the end symbol."""
         sizes: np.ndarray = self.ends - self.starts + (self.codec.end is not None)
         return sizes
 
@@ -44,32 +44,36 @@ class Windows:
         return samples
 
     def symbols(self, clip: int, first: int, last: int) -> Tensor:
-        """Symbols first .. last - 1 of a clip, as far as there are."""
+        """Symbols first .. last - 1 of a clip, including the end symbol; fewer if the clip ends earlier."""
         samples = self.clip(clip)
         symbols = self.codec.encode(np.array(samples[first:last]))
         return self.codec.close(symbols) if last > len(samples) >= first else symbols
 
     def batch(self, spans: np.ndarray) -> Batch:
-        """Rows (clip, past, first, last) as symbols past .. last - 1, of which those from `first` on count."""
-        clips, past, first, last = spans.T
-        x = _padded([self.symbols(clip, before, behind) for clip, before, _, behind in spans])
+        """A batch of crops.
+
+        `spans` has a row (clip, start, first, last) for each crop: symbols start .. last - 1 of a clip. Symbols
+        start .. first - 1 are left context; the mask excludes them from the loss.
+        """
+        clips, start, first, last = spans.T
+        x = _padded([self.symbols(clip, begin, end) for clip, begin, _, end in spans])
         columns = np.arange(x.shape[1])
-        mask = (columns >= (first - past)[:, None]) & (columns < (last - past)[:, None])
-        return Batch(x, torch.from_numpy(mask), self.context(clips, past, last))
+        mask = (columns >= (first - start)[:, None]) & (columns < (last - start)[:, None])
+        return Batch(x, torch.from_numpy(mask), self.context(clips, start, last))
 
     def groups(self, clips: np.ndarray, size: int) -> list[tuple[np.ndarray, int]]:
-        """Clips of like length together, at most `size` of them, and the number of each of their windows."""
+        """Groups of at most `size` clips of similar length, and each group's window numbers: (group, number) pairs."""
         clips = clips[np.argsort(self.sizes[clips], kind="stable")]
         groups = np.array_split(clips, -(-len(clips) // size)) if len(clips) else []
         counts = [-(-int(self.sizes[group].max()) // _length(group)) for group in groups]
         return [(group, number) for group, count in zip(groups, counts, strict=True) for number in range(count)]
 
     def whole(self, groups: list[tuple[np.ndarray, int]]) -> Iterator[Batch]:
-        """Windows of whole clips, the next of a group continuing the one before."""
-        before, context = None, None
+        """Batches of the windows of whole clips; each continues the previous window of its group."""
+        previous, context = None, None
         for clips, number in groups:
-            if clips is not before:  # computed once: it is that of the whole clips, whatever the window
-                before, context = clips, self.context(clips, np.zeros(len(clips), np.int64), self.sizes[clips])
+            if clips is not previous:  # the context covers whole clips, so all windows of a group share it
+                previous, context = clips, self.context(clips, np.zeros(len(clips), np.int64), self.sizes[clips])
             length = _length(clips)
             rows = [self.symbols(clip, number * length, (number + 1) * length) for clip in clips]
             x = _padded(rows)
@@ -77,7 +81,7 @@ class Windows:
             yield Batch(x, mask, context, window=number)
 
     def context(self, clips: np.ndarray, first: np.ndarray, last: np.ndarray) -> Context | None:
-        """Labels of clips, and the frames of their symbols first .. last - 1 with one more behind, where there is."""
+        """Labels of clips (B,), and feature frames of their symbols first .. last - 1 plus the next frame, if any."""
         labels = None if self.labels is None else torch.from_numpy(self.labels[clips])
         features = None
         if (mel := self.features) is not None:

@@ -81,8 +81,6 @@ class Conditioning:
 
 def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
     """Raises SeqgenError where model and codec differ in vocabulary size, item size, or conditioning features."""
-    support = model.output(torch.zeros(model.output.size))
-    classes = len(support.enumerate_support()) if support.has_enumerate_support else None
     if None not in (codec.shape, model.shape) and codec.shape != model.shape:
         raise SeqgenError(
             f"items are of height, width and channels {codec.shape} and the model's of {model.shape}, expected the same"
@@ -92,12 +90,12 @@ def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
             f"items have {codec.length} symbols and the model {model.dimensions} variables, expected the same: "
             f"dimensions={codec.length}"
         )
-    if codec.size != classes:
+    if codec.size != model.output.classes:
         raise SeqgenError(
             f"the codec's vocabulary has {codec.size or 'numbers instead of'} symbols and the model's output "
-            f"{classes or 'numbers'}, expected the same"
+            f"{model.output.classes or 'numbers'}, expected the same"
         )
-    expected = (model.init_args.get("features", 0), model.init_args.get("hop", 1))
+    expected = (model.feature_size, model.feature_hop)
     given = (0, 1) if features is None else (features.mels, features.hop)
     if expected[0] != given[0] or (given[0] and expected[1] != given[1]):
         raise SeqgenError(

@@ -209,7 +209,6 @@ def _likeliest(model: Model, parameters: Tensor, candidates: Tensor, levels: int
 
 
 def _levels(model: Model) -> int:
-    support = model.output(torch.zeros(model.output.size))
-    if not support.has_enumerate_support:
+    if model.output.classes is None:
         raise SeqgenError(f"{type(model.output).__name__} has numbers, expected an output of levels to purify")
-    return len(support.enumerate_support(expand=False))
+    return model.output.classes

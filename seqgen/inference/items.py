@@ -27,7 +27,7 @@ class Outcome(NamedTuple):
     where: str
     item: Any
     parts: Iterator[Scores]
-    wrong: str | None = None
+    wrong: SeqgenError | None = None
     whole: bool = True
 
 
@@ -69,7 +69,7 @@ def _group(
             condition = item if pipeline.features is not None else None
             parts = _pieces(pipeline, pieces, label, condition, end, unknown, dropped)
             found[place] = Outcome(where, item, parts, whole=False)
-        elif (wrong := _refusal(pipeline, item, unknown)) is not None:
+        elif (wrong := pipeline.codec.refusal(item, unknown)) is not None:
             found[place] = Outcome(where, item, iter(()), wrong)
         else:
             whole.append(place)
@@ -77,13 +77,6 @@ def _group(
     for place, one in zip(whole, scores, strict=True):
         found[place] = Outcome(*group[place], iter([one]))
     yield from (found[place] for place in range(len(group)))
-
-
-def _refusal(pipeline: "Pipeline", item: Any, unknown: Unknown | None) -> str | None:
-    try:
-        return pipeline.codec.refusal(item, unknown)
-    except SeqgenError as error:  # a file that cannot be read
-        return str(error)
 
 
 def _pieces(
@@ -111,9 +104,12 @@ def _pieces(
             yield part
             nothing = False
     except UnknownSymbol as error:
-        where = "" if error.position is None else f"line {text.line(error.position)}: "
-        raise UnknownSymbol(f"{where}{error}; unknown='skip' leaves such parts out") from None
+        if error.position is None:
+            raise
+        located = UnknownSymbol(f"line {text.line(error.position)}: {error}")
+        located.position = error.position
+        raise located from None
     if nothing:
-        raise SeqgenError("there is nothing to score: no symbol at all")
+        raise SeqgenError("there is nothing to score: the item has no symbols")
     if sum(counts):
         dropped.append(f"{sum(counts)} unknown symbols")

@@ -303,7 +303,7 @@ def score_symbols(output: Output, parameters: Tensor, x: Tensor) -> Columns:
     """Log-probabilities, ranks and entropies (B, T) of symbols x (B, T) under parameters (B, T, P), in float64."""
     distribution = output(parameters.double())
     log_probs = distribution.log_prob(x)
-    if not distribution.has_enumerate_support or output.size < len(distribution.enumerate_support(expand=False)) - 1:
+    if output.classes is None or output.size < output.classes - 1:
         return Columns(x.cpu(), log_probs.cpu(), None, None)  # numbers, or too many classes to look at each
     rivals = distribution.log_prob(distribution.enumerate_support(expand=False))  # (K, B, T)
     ranks = (rivals > log_probs).sum(0) + 1

@@ -1,1 +1,1 @@
-"""Sound and image files, mel spectra and figures."""
+"""Audio and image files, mel spectrograms and figures."""

@@ -1,4 +1,4 @@
-"""Sound files as samples and samples as sound files: soundfile decodes and encodes them, soxr resamples."""
+"""Read, resample and write audio files, with soundfile and soxr."""
 
 import importlib
 import os
@@ -16,20 +16,20 @@ from seqgen.config import SeqgenError
 from seqgen.media.files import atomic
 
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
-"""The suffixes that `write` knows, with libsndfile's names for the file's format and its samples."""
+"""Suffixes that `write` supports, each with libsndfile's names of the file format and the sample format."""
 
 
 class AudioError(SeqgenError):
-    """A sound that cannot be used; the message says which file, what was found and what was expected."""
+    """Audio that cannot be used; the message says which file, what was found and what was expected."""
 
 
 class Clip(NamedTuple):
-    """One sound in memory."""
+    """One mono recording in memory."""
 
     samples: np.ndarray
-    """(N,) float32, one channel, nominally in [-1, 1]."""
+    """(N,) float32, mono, full scale at -1 and 1."""
     rate: int
-    """Samples a second, Hz."""
+    """Sample rate, Hz."""
 
     @property
     def seconds(self) -> float:
@@ -38,39 +38,40 @@ class Clip(NamedTuple):
 
 
 def read(path: str | os.PathLike[str]) -> Clip:
-    """A whole file at its own rate, its channels averaged.
+    """A whole file at its own sample rate, mixed down to mono by averaging the channels.
 
-    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3 and all else that libsndfile does, whatever the suffix. Of a WAV or MP3 file
-    that was cut off there are the samples that are left. Raises AudioError for a file that is missing, is no sound
-    file, holds no samples, or holds NaN or infinities, with the place of the first.
+    Reads WAV, FLAC, Ogg Vorbis, Opus, MP3 and every other format of libsndfile, recognised by content, not by suffix.
+    A truncated WAV or MP3 file gives the samples that it still has. Raises AudioError for a file that is missing, is
+    not audio or has no samples, and for NaN and infinities, with the position of the first.
     """
     with _open(path) as file:
         return Clip(np.concatenate(list(_blocks(file, path, 1 << 16))), file.samplerate)
 
 
 def blocks(path: str | os.PathLike[str], rate: int, size: int = 1 << 16) -> Iterator[np.ndarray]:
-    """The samples of a file at `rate` (Hz), piece by piece (N_i,) float32, `size` frames of the file at a time.
+    """The samples of a file resampled to `rate` (Hz), in blocks (N_i,) float32, each read from `size` frames.
 
-    Memory does not grow with the file. Joined, the pieces are `resample(*read(path), rate)`. Raises what `read` raises,
-    at the block where it shows.
+    Memory use does not grow with the file. Concatenated, the blocks equal `resample(*read(path), rate)`. Raises what
+    `read` raises, once it reaches the block with the error.
     """
     with _open(path) as file:
         yield from _resampled(_blocks(file, path, size), file.samplerate, rate)
 
 
 def resample(samples: np.ndarray, rate: int, to: int) -> np.ndarray:
-    """Samples (N,) at `rate` Hz as float32 samples at `to` Hz: N * to / rate of them, to the nearest whole number.
+    """Samples (N,) at `rate` Hz resampled to `to` Hz: float32, N * to / rate of them, rounded.
 
-    Equal rates change nothing. Near full scale the result may overshoot it. Raises SeqgenError for a rate below 1.
+    With equal rates the samples are unchanged. The result may overshoot full scale. Raises SeqgenError for a rate
+    below 1.
     """
     return np.concatenate([np.zeros(0, np.float32), *_resampled([samples], rate, to)])
 
 
 def write(path: str | os.PathLike[str], clip: Clip) -> None:
-    """Write a clip as 16-bit WAV or FLAC, or as Ogg Vorbis, by the suffix; the file is there whole or not at all.
+    """Write a clip as 16-bit WAV, 16-bit FLAC or Ogg Vorbis, by suffix; atomically: the whole file, or none.
 
-    Raises AudioError for another suffix, samples that are not (N,), NaN and infinities, and what the format cannot
-    hold: no samples at all are for WAV alone.
+    Raises AudioError for another suffix, samples that are not (N,), NaN and infinities, and what the format does not
+    support: only WAV files can have no samples.
     """
     path = Path(path)
     check_suffix(path)
@@ -78,7 +79,7 @@ def write(path: str | os.PathLike[str], clip: Clip) -> None:
     if samples.ndim != 1:
         raise AudioError(f"{str(path)!r} cannot be written: its samples have shape {samples.shape}, expected (N,)")
     if not len(samples) and path.suffix.lower() != ".wav":
-        raise AudioError(f"{str(path)!r} cannot be written: it has no samples, expected at least one, or a .wav")
+        raise AudioError(f"{str(path)!r} cannot be written: got no samples, expected at least one, or a .wav file")
     check_finite(samples, f"{str(path)!r} cannot be written: sample")
     try:
         _write(path, pcm(samples), clip.rate)
@@ -87,34 +88,34 @@ def write(path: str | os.PathLike[str], clip: Clip) -> None:
 
 
 def check_suffix(path: str | os.PathLike[str]) -> None:
-    """Raises AudioError unless `write` can write a file of this name."""
+    """Raises AudioError unless `write` supports the suffix of this path."""
     if (suffix := Path(path).suffix).lower() not in FORMATS:
         expected = ", ".join(FORMATS)
         raise AudioError(f"{str(path)!r} cannot be written: its suffix is {suffix!r}, expected one of {expected}")
 
 
 def pcm(samples: np.ndarray) -> np.ndarray:
-    """Finite samples (N,) as int16 (N,): the integer nearest to 32768 x, ties to even, clipped to -32768 .. 32767.
+    """Finite samples (N,) as 16-bit PCM, int16 (N,): 32768 x rounded (ties to even) and clipped to -32768 .. 32767.
 
-    So 1.0 is the largest and does not wrap, and what was read from 16 bits comes back as it was.
+    So 1.0 becomes 32767 and does not wrap, and samples read from a 16-bit file convert back exactly.
     """
     return np.rint(samples.astype(np.float64) * 32768).clip(-32768, 32767).astype(np.int16)
 
 
 def torchaudio() -> ModuleType:
-    """The module torchaudio, also where its compiled extension cannot be loaded.
+    """The module torchaudio, without its compiled extension if that cannot be loaded.
 
-    Its only wheel is built for CUDA; beside a torch for the CPU `import torchaudio` raises OSError. What is plain
-    PyTorch (mu-law, resampling, mel spectrograms, datasets) needs no extension, and torchaudio has a mode for it, used
-    where no library is found. It is set for the import alone; from then on a plain `import torchaudio` works, too.
-    Raises ImportError where torchaudio is not installed.
+    torchaudio's only wheel is built for CUDA, and with a CPU build of torch `import torchaudio` raises OSError. The
+    parts written in plain PyTorch (mu-law, resampling, mel spectrograms, datasets) do not need the extension, and
+    torchaudio skips it when its library file is not found. This function makes the import behave that way. Afterwards
+    `import torchaudio` works everywhere in the process. Raises ImportError if torchaudio is not installed.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             return importlib.import_module("torchaudio")
-        except (OSError, RuntimeError):  # the library needs what is not there, or another CUDA
-            # The failed import leaves the module that loads the library behind: the next attempt takes it from there.
+        except (OSError, RuntimeError):  # the extension depends on missing libraries or on another CUDA version
+            # The failed import leaves torchaudio._extension.utils in sys.modules, so it can be patched for the retry.
             loader = vars(sys.modules["torchaudio._extension.utils"])
             load, loader["_load_lib"] = loader["_load_lib"], lambda library: False
             try:
@@ -124,9 +125,12 @@ def torchaudio() -> ModuleType:
 
 
 def check_finite(samples: np.ndarray, what: str, position: int = 0) -> None:
-    """Raises AudioError for the first NaN or infinity in samples (N,) or (N, channels), whose place counts from 0.
+    """Raises AudioError with the position of the first NaN or infinity in samples (N,) or (N, channels).
 
-    `position` is the place of the first of these samples, where they are one block of a sound.
+    Args:
+        samples: One block of samples.
+        what: Start of the error message, such as "sample".
+        position: Position of the block's first sample in the whole recording, counted from 0.
     """
     if not (finite := np.isfinite(samples)).all():
         place = np.unravel_index(finite.argmin(), samples.shape)
@@ -135,17 +139,17 @@ def check_finite(samples: np.ndarray, what: str, position: int = 0) -> None:
 
 @contextmanager
 def _open(path: str | os.PathLike[str]) -> Iterator[Any]:
-    """A file opened by soundfile; what goes wrong while it is open becomes an AudioError that names it."""
+    """A file opened by soundfile; errors of the system and of libsndfile become AudioErrors with the file's name."""
     import soundfile
 
     try:
-        # By its descriptor: what a file holds is told by its content and not by its suffix.
+        # Opened by file descriptor, so that libsndfile recognises the format by content and ignores the suffix.
         with open(path, "rb") as file, soundfile.SoundFile(file.fileno(), closefd=False) as sound:
             yield sound
     except OSError as error:
-        raise AudioError(f"{str(path)!r} cannot be read: {error.strerror}; expected a sound file") from None
+        raise AudioError(f"{str(path)!r} cannot be read: {error.strerror}; expected an audio file") from None
     except soundfile.LibsndfileError as error:
-        raise AudioError(f"{str(path)!r} cannot be decoded: {_reason(error)}; expected a sound file") from None
+        raise AudioError(f"{str(path)!r} cannot be decoded: {_reason(error)}; expected an audio file") from None
 
 
 def _reason(error: Any) -> str:
@@ -153,10 +157,10 @@ def _reason(error: Any) -> str:
 
 
 def _blocks(file: Any, path: str | os.PathLike[str], size: int) -> Iterator[np.ndarray]:
-    """The mean of the channels (N_i,) float32, `size` frames at a time."""
+    """Blocks of at most `size` samples (N_i,) float32, the mean over the channels."""
     position = 0
     while len(frames := file.read(size, dtype="float32", always_2d=True)):  # (N_i, channels)
-        check_finite(frames, f"{str(path)!r} holds what is no sound: sample", position)
+        check_finite(frames, f"{str(path)!r} cannot be used: sample", position)
         position += len(frames)
         yield frames.mean(1, dtype=np.float64).astype(np.float32)
     if not position:
@@ -167,7 +171,7 @@ def _resampled(pieces: Iterable[np.ndarray], rate: int, to: int) -> Iterator[np.
     import soxr
 
     if min(rate, to) < 1:
-        raise SeqgenError(f"got the rates {rate} and {to} Hz, expected at least 1")
+        raise SeqgenError(f"got sample rates {rate} and {to} Hz, expected at least 1")
     if rate == to:
         yield from (np.asarray(piece, np.float32) for piece in pieces)
         return

@@ -1,4 +1,4 @@
-"""A picture of a clip: waveform, mel spectrogram and, where it was scored, the surprise of every sample."""
+"""A figure of a clip: waveform, mel spectrogram and, if given, the surprise -log2 p of every sample."""
 
 import io
 from typing import Any
@@ -9,13 +9,13 @@ from seqgen.media.audio import Clip
 from seqgen.media.mel import LogMel
 
 COLUMNS = 1200
-"""Points of a curve; more samples than that are drawn as their range."""
+"""Maximum number of points per curve; longer signals are drawn as minimum, maximum and mean of equal blocks."""
 
 
 def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "") -> Any:
-    """A matplotlib Figure of a clip of one sample or more, drawn without a display.
+    """A matplotlib Figure of a clip with N >= 1 samples; needs no display.
 
-    `surprise` (N,) is -log2 p of each of its samples, in bits.
+    `surprise` (N,) is -log2 p of each sample, in bits.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -24,11 +24,11 @@ def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "") -> A
     drawn = Figure(figsize=(9, 2 * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(drawn)
     axes = drawn.subplots(rows, 1, sharex=True)
-    _range(axes[0], clip.samples, clip.rate)
+    _plot(axes[0], clip.samples, clip.rate)
     axes[0].set(ylim=(-1, 1), ylabel="amplitude", title=title)
     _spectrogram(axes[1], clip)
     if surprise is not None:
-        _range(axes[2], surprise, clip.rate)
+        _plot(axes[2], surprise, clip.rate)
         axes[2].set(ylabel="surprise (bits)")
     axes[-1].set(xlabel="seconds", xlim=(0, len(clip.samples) / clip.rate))
     return drawn
@@ -47,8 +47,8 @@ def pixels(drawn: Any) -> np.ndarray:
     return np.asarray(drawn.canvas.buffer_rgba())
 
 
-def _range(axis: Any, values: np.ndarray, rate: int) -> None:
-    """Lowest and highest value of each of a thousand stretches, as a pen would draw them."""
+def _plot(axis: Any, values: np.ndarray, rate: int) -> None:
+    """Plot values (N,), or minimum, maximum and mean of equal blocks if there are more than COLUMNS."""
     size = max(1, -(-len(values) // COLUMNS))
     padded = np.pad(values, (0, -len(values) % size), mode="edge").reshape(-1, size)
     seconds = np.arange(len(padded)) * size / rate
@@ -61,7 +61,7 @@ def _range(axis: Any, values: np.ndarray, rate: int) -> None:
 
 def _spectrogram(axis: Any, clip: Clip) -> None:
     hop = max(1, clip.rate // 100)
-    # Few enough at low rates that no band falls between the frequencies of a spectrum.
+    # Fewer bands at low rates, so that every mel band contains at least one FFT bin.
     frames = LogMel(clip.rate, mels=min(64, 2 * hop), hop=hop, window=4 * hop)
     bands = frames(clip.samples).numpy().T  # (mels, F), natural logarithms
     decibels = 20 / np.log(10) * bands

@@ -1,4 +1,4 @@
-"""Several pictures as one."""
+"""Grids of images, as one image or as text."""
 
 import io
 import math
@@ -9,15 +9,15 @@ import numpy as np
 from seqgen.config import SeqgenError
 
 BRAILLE = np.array([[0x01, 0x08], [0x02, 0x10], [0x04, 0x20], [0x40, 0x80]])
-"""The bits of the dots of a letter, from U+2800 on."""
+"""Bit of each dot (4 rows, 2 columns) of a braille character, added to U+2800."""
 GAP = 2
-"""Pixels between pictures."""
+"""Pixels between images."""
 
 
 def grid(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarray:
-    """Pictures uint8 (H, W) or (H, W, 3) side by side, row after row, as square as can be unless told."""
+    """Images uint8 (H, W) or (H, W, 3) of one size in a grid; without `columns`, about as many rows as columns."""
     if not pictures:
-        raise SeqgenError("got no pictures, expected some")
+        raise SeqgenError("got no images, expected at least one")
     columns = columns or math.ceil(math.sqrt(len(pictures)))
     height, width, *channels = pictures[0].shape
     rows = -(-len(pictures) // columns)
@@ -29,7 +29,7 @@ def grid(pictures: Sequence[np.ndarray], columns: int | None = None) -> np.ndarr
 
 
 def dots(pictures: Sequence[np.ndarray]) -> str:
-    """Pictures side by side as lines of braille, two pixels wide and four high a letter; what is light is a dot."""
+    """Images side by side as text: a braille character for every 2 x 4 pixels, with a dot for each light pixel."""
     rows = zip(*(_braille(picture) for picture in pictures), strict=True)
     return "\n".join(" ".join(row) for row in rows)
 
@@ -44,7 +44,7 @@ def _braille(picture: np.ndarray) -> list[str]:
 
 
 def png(picture: np.ndarray, scale: int = 1) -> bytes:
-    """A picture uint8 (H, W) or (H, W, 3) as a PNG file, every pixel `scale` wide."""
+    """An image uint8 (H, W) or (H, W, 3) as a PNG file, each pixel enlarged to `scale` x `scale`."""
     from PIL import Image
 
     file = io.BytesIO()

@@ -1,4 +1,4 @@
-"""Log-mel spectra: what a vocoder is conditioned on."""
+"""Log-mel spectrograms, the conditioning features of a vocoder."""
 
 import functools
 import math
@@ -13,11 +13,19 @@ from seqgen.media.audio import torchaudio
 
 
 class LogMel(Configurable):
-    """Natural logarithms of mel band magnitudes, a frame of `mels` numbers for every `hop` samples.
+    """Log-mel spectrogram: natural logarithms of mel band magnitudes, one frame for every `hop` samples.
 
-    Frame i is the spectrum around the middle of samples i hop .. (i + 1) hop - 1, of a Hann window of `window` samples;
-    the bands are Slaney's, of unit area (librosa's default), from `low` to `high` Hz (None: half the rate); magnitudes
-    below `floor` count as `floor`. The last frame is padded with zeros.
+    Frame i is centred on samples i hop .. (i + 1) hop - 1; the signal is zero-padded at both ends. The mel scale is
+    Slaney's, with filters of unit area (librosa's default).
+
+    Args:
+        rate: Sample rate, Hz.
+        mels: Number of mel bands.
+        hop: Samples per frame.
+        window: Length of the Hann window and of the FFT, in samples.
+        low: Lowest frequency of the filter bank, Hz.
+        high: Highest frequency, Hz; None: half the sample rate.
+        floor: Smallest magnitude; lower ones are raised to it before the logarithm.
     """
 
     def __init__(
@@ -33,16 +41,17 @@ class LogMel(Configurable):
         top = rate / 2 if high is None else high
         if min(rate, mels, hop) < 1 or window < hop or not 0 <= low < top <= rate / 2 or not floor > 0:
             raise SeqgenError(
-                f"rate {rate}, mels {mels}, hop {hop}, window {window}, low {low}, high {high}, floor {floor}: "
-                "expected 1 or more, a window of hop or more, 0 <= low < high <= rate / 2 and a positive floor"
+                f"got rate {rate}, mels {mels}, hop {hop}, window {window}, low {low}, high {high} and floor {floor}, "
+                "expected rate, mels and hop of 1 or more, window >= hop, 0 <= low < high <= rate / 2 and floor > 0"
             )
         self.rate, self.mels, self.hop, self.window = rate, mels, hop, window
         self.low, self.high, self.floor = low, top, floor
 
     def __call__(self, samples: np.ndarray, first: int = 0, last: int | None = None) -> Tensor:
-        """Frames first .. last - 1 of the ceil(N / hop) frames (F, mels), float32, of samples (N,) at `rate`; N >= 1.
+        """Frames first .. last - 1 (F, mels), float32, of samples (N,) at `rate`, N >= 1.
 
-        There are fewer where the samples end; of others than these frames the samples are not looked at.
+        There are ceil(N / hop) frames in all; a larger `last` means all remaining frames. Only the samples in the
+        windows of these frames are read.
         """
         frames = math.ceil(len(samples) / self.hop)
         last = frames if last is None else min(last, frames)
@@ -58,9 +67,9 @@ class LogMel(Configurable):
 
 
 def stack(sounds: Sequence[Tensor]) -> Tensor:
-    """Frames (F_i, D) of B >= 1 sounds as (B, F, D); the shorter ones go on with their last frame.
+    """Frames (F_i, D) of B >= 1 clips as one tensor (B, F, D); shorter ones are padded with their last frame.
 
-    As models take frames to go on beyond their end, padding changes nothing.
+    Models also repeat the last frame beyond the end of the features, so the padding does not change their outputs.
     """
     longest = torch.arange(max(map(len, sounds)))
     return torch.stack([frames[longest.clamp(max=len(frames) - 1)] for frames in sounds])

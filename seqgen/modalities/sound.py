@@ -1,12 +1,13 @@
 """Sound: clips in files, their figures, and raw PCM while they are drawn."""
 
+import itertools
 import json
 import math
 import re
 import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, TextIO
 
 import numpy as np
 
@@ -73,15 +74,19 @@ class SoundModality(Modality):
         """JSON holds no sound."""
         return self.show(codec, [item])
 
-    def save(self, pipeline: "Pipeline", items: list[Any], request: Request) -> list[Path]:
-        """With a figure of each clip, if asked for."""
-        assert request.out is not None  # whoever calls has checked
+    def check(self, request: Request, json: bool = False) -> None:
+        """The figure, too."""
+        super().check(request, json)
         if request.png is not None:
             if request.png.suffix.lower() != ".png":
                 raise SeqgenError(
                     f"{str(request.png)!r} cannot be written: its suffix is {request.png.suffix!r}, expected .png"
                 )
             check_folder(request.png)
+
+    def save(self, pipeline: "Pipeline", items: list[Any], request: Request) -> list[Path]:
+        """With a figure of each clip, if asked for."""
+        assert request.out is not None  # whoever calls has checked
         places = self.write(pipeline.codec, items, request.out)
         for clip, place in zip(items, numbered(request.png, len(items)) if request.png else (), strict=False):
             if len(clip.samples):
@@ -91,12 +96,12 @@ class SoundModality(Modality):
                 print(f"{place}: not drawn, the clip is empty", file=sys.stderr)
         return places
 
-    def stream(self, codec: Codec, pieces: Iterable[Any], raw: BinaryIO) -> None:
+    def stream(self, codec: Codec, pieces: Iterable[Any], out: TextIO) -> None:
         """Raw PCM, 20 ms at a time."""
         print(f"raw PCM: 16 bits, little-endian, mono, {_sound(codec).rate} Hz", file=sys.stderr)
         for piece in pieces:
-            raw.write(audio.pcm(piece.samples).astype("<i2").tobytes())
-            raw.flush()
+            out.buffer.write(audio.pcm(piece.samples).astype("<i2").tobytes())
+            out.buffer.flush()
 
     def remark(self, pipeline: "Pipeline", items: list[Any], request: Request) -> str | None:
         """How many clips the model ended after less than 50 ms."""
@@ -130,7 +135,9 @@ class SoundModality(Modality):
             (None, {name: known[(seed + number) % len(known)] for name, known in labels.items() if known})
             for number in range(count)
         )
-        for number, (condition, label) in enumerate(classes if pipeline.features is None else examples):
+        for number, (condition, label) in enumerate(
+            classes if pipeline.features is None else itertools.islice(examples, count)
+        ):
             try:
                 (clip,) = pipeline.sample(label=label, condition=condition, seed=seed + number)
             except SeqgenError as error:  # of numbers that grow beyond all bounds; the other clips may be well

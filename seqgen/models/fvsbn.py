@@ -55,6 +55,7 @@ class FVSBN(Model):
         super().__init__()
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
+        self.label_sizes = tuple(labels)
         self.dimensions, self.orders, self.any_order = dimensions, orders or None, not orders
         self.bias = nn.Parameter(torch.zeros(dimensions, output.size))
         self.weight = nn.Parameter(0.01 * torch.randn(dimensions, output.size, dimensions, output.width))

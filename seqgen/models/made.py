@@ -1,6 +1,7 @@
 """The masked autoencoder for distribution estimation."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -50,9 +51,10 @@ class MADE(Model):
         h^1 = relu(b^1 + (W^1 M^1) x),   h^l = relu(b^l + (W^l M^l) h^l-1),   o = b + (V M) h^L + (A M_A) x.
 
     One pass gives all conditionals. Masks follow from the order of the variables and the degrees; the weights are
-    never altered by them, so that all factorisations share all weights. A factorisation's number says both: its
-    order, and how the degrees are dealt out to the units; 0 deals them out in ascending order. Labels add to b^1 and
-    to b, which is all that the first variable depends on.
+    never altered by them, so that all factorisations share all weights. Factorisation number i has order number
+    i mod `orders` and connectivity number i mod `masks`, so there are lcm(orders, masks) of them. Connectivity 0 gives
+    the units their degrees in ascending order; the others are permutations of it. Labels add to b^1 and to b, which is
+    all that the first variable depends on.
 
     Deviation: degrees are not drawn but spread evenly, then shuffled, so that no layer lacks one by chance; those of a
     layer with fewer than D - 1 units have gaps, which the direct connections A fill.
@@ -90,8 +92,9 @@ class MADE(Model):
             raise SeqgenError(f"hidden {list(hidden)}, masks {masks}: expected layers of 1 or more units, 0 or more")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
+        self.label_sizes = tuple(labels)
         self.masks = masks
-        self.dimensions, self.orders = dimensions, max(orders, masks) if orders and masks else None
+        self.dimensions, self.orders = dimensions, math.lcm(orders, masks) or None
         self.any_order = not orders
         widths = [dimensions * output.width, *hidden]
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))

@@ -78,6 +78,7 @@ class NADE(Model):
             raise SeqgenError(f"hidden {hidden}, activation {activation!r}: expected 1 or more, sigmoid or relu")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
+        self.label_sizes = tuple(labels)
         self.dimensions, self.orders, self.any_order = dimensions, orders or None, not orders
         self.rectified = activation == "relu"
         self.weight = nn.Parameter(torch.randn(dimensions, output.width, hidden) / dimensions**0.5)

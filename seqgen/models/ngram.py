@@ -39,11 +39,10 @@ class NGram(Model):
         super().__init__()
         if isinstance(order, bool) or not isinstance(order, int) or order < 1:
             raise SeqgenError(f"order is {order!r}, expected a whole number of 1 or more")
-        support = output(torch.zeros(output.size))
-        if not support.has_enumerate_support or len(support.enumerate_support()) != output.size:
+        if output.classes != output.size:
             raise SeqgenError(f"an n-gram needs one parameter for each class; {type(output).__name__} has other ones")
         self.output = output
-        self.labels = tuple(labels)
+        self.label_sizes = tuple(labels)
         self.order = order
         self.base = output.size + 1  # K symbols and the start mark
         if order >= 63 or math.prod(count + 1 for count in labels) * self.base**order >= 2**63:  # base >= 2
@@ -78,8 +77,8 @@ class NGram(Model):
         known = torch.cat([marks, x], 1)
         weight = torch.ones(x.shape[0]) if batch.weight is None else batch.weight
         weights = weight.to(x.device).double().unsqueeze(1).expand_as(x)[mask]
-        labels = check_labels(self._said(batch.context, x.shape[0]), x.shape[0], self.labels)
-        for choice in itertools.product((0, 1), repeat=len(self.labels)):
+        labels = check_labels(self._said(batch.context, x.shape[0]), x.shape[0], self.label_sizes)
+        for choice in itertools.product((0, 1), repeat=len(self.label_sizes)):
             said = torch.tensor(choice, dtype=torch.int64, device=x.device)  # whole numbers even where it is empty
             # A label of 0 counts as not said already: count such a sequence once.
             new = ((labels > 0) | (said == 1)).all(1).unsqueeze(1).expand_as(x)[mask]
@@ -104,7 +103,7 @@ class NGram(Model):
 
     def _rows(self, known: Tensor, rows: int, context: Context | None) -> Tensor:
         """Log-probabilities (B, rows, K); row t has the history known[:, t : t + n - 1]."""
-        prefix = self._code(check_labels(self._said(context, len(known)), len(known), self.labels))
+        prefix = self._code(check_labels(self._said(context, len(known)), len(known), self.label_sizes))
         # Symbols repeat themselves: each history (H of them) is looked up once.
         longest, index = torch.unique(self._histories(known, rows, prefix, self.order), return_inverse=True)
         probs = torch.full((), 1 / self.output.size, dtype=torch.float64, device=known.device)
@@ -133,12 +132,12 @@ class NGram(Model):
     def _said(self, context: Context | None, batch: int) -> Tensor:
         refuse_order(context)
         if context is None or context.labels is None:
-            return torch.zeros(batch, len(self.labels), dtype=torch.int64, device=self.device)
+            return torch.zeros(batch, len(self.label_sizes), dtype=torch.int64, device=self.device)
         return context.labels
 
     def _code(self, labels: Tensor) -> Tensor:
         code = labels.new_zeros(len(labels))
-        for column, count in zip(labels.unbind(1), self.labels, strict=True):
+        for column, count in zip(labels.unbind(1), self.label_sizes, strict=True):
             code = code * (count + 1) + column
         return code
 
@@ -153,7 +152,7 @@ class NGram(Model):
         errors: Any,
     ) -> None:
         """Take over the tables' sizes, which depend on the data; refuse what is no table."""
-        kinds = math.prod(count + 1 for count in self.labels)
+        kinds = math.prod(count + 1 for count in self.label_sizes)
         for n in range(1, self.order + 1):
             codes, counts = (state_dict.get(f"{prefix}{name}_{n}") for name in ("codes", "counts"))
             if codes is None or counts is None:

@@ -67,10 +67,11 @@ class Raster(Model):
     ) -> None:
         super().__init__()
         self.output, self.stack = output, stack
+        self.label_sizes = stack.label_sizes
         self.height, self.width, self.channels = height, width, channels
         self.shape = height, width, channels
         self.dimensions = height * width * channels
-        self.scalar = scalar and output.width > 1
+        self.scalar_input = scalar and output.width > 1
         self.couplings = 0 if output.shifts is None else channels - 1
         self.shifts = output.shifts or slice(0, 0)
         self.moved = len(range(output.size)[self.shifts])
@@ -108,7 +109,7 @@ class Raster(Model):
     def _embed(self, x: Tensor) -> Tensor:
         """Values (B, T, E) of symbols (B, T)."""
         dtype = self.first.bias.dtype
-        if self.scalar:
+        if self.scalar_input:
             return (2 * x.to(dtype) / (self.output.width - 1) - 1).unsqueeze(-1)
         return self.output.embed(x).to(dtype)
 

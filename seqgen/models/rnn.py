@@ -67,6 +67,7 @@ class RNN(Model):
         if tied and (embedding != hidden or output.size != output.width):
             raise SeqgenError(f"tied weights need embedding == hidden; got embedding {embedding}, hidden {hidden}")
         self.output = output
+        self.label_sizes = tuple(labels)
         self.hidden = hidden
         layer, self.cell = KINDS[cell]
         widths = [embedding or output.width] + [hidden] * (layers - 1)

@@ -100,12 +100,14 @@ class WaveNet(Model):
                 f"kernel {kernel}, features {features}, dropout {dropout}: expected 2 or more, 0 or more, 0 to 1"
             )
         self.output = output
-        self.scalar = scalar and output.width > 1
+        self.label_sizes = tuple(labels)
+        self.feature_size, self.feature_hop = features, hop
+        self.scalar_input = scalar and output.width > 1
         self.kernel, self.residual_size, self.gate = kernel, residual, gate
         self.dilations: list[int] = [2**layer for layer in range(layers)] * blocks
         self.lags: list[int] = [(kernel - 1) * dilation for dilation in self.dilations]
         depth = len(self.dilations)
-        self.input = nn.Linear(1 if self.scalar else output.width, residual)
+        self.input = nn.Linear(1 if self.scalar_input else output.width, residual)
         self.first = nn.Parameter(0.1 * torch.randn(residual))
         self.dropout = nn.Dropout(dropout)
         self.features = Upsample(features, hop, condition, upsampling) if features else None
@@ -242,7 +244,7 @@ class WaveNet(Model):
 
     def _embed(self, x: Tensor) -> Tensor:
         """Inputs (B, T, R) of the first layer."""
-        if self.scalar:
+        if self.scalar_input:
             place = 2 * x.unsqueeze(-1).to(self.first.dtype) / (self.output.width - 1) - 1
             return F.linear(place, self.input.weight, self.input.bias)
         return self.output.project(x, self.input.weight) + self.input.bias

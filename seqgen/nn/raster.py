@@ -46,6 +46,7 @@ class Stack(nn.Module, ABC):
         super().__init__()
         if layers < 1:
             raise SeqgenError(f"layers is {layers}, expected 1 or more")
+        self.label_sizes = tuple(labels)
         self.bias = nn.Parameter(torch.zeros(layers, gates))
         self.labels = LabelEmbedding(labels, self.bias.numel()) if labels else None
 

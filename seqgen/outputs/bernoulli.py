@@ -19,6 +19,8 @@ class Bernoulli(Output):
     size = 1
     width = 1
     dtype = torch.int64
+    classes = 2
+    half_precision = True
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:
         """The distribution of symbols (...) given one logit (..., 1)."""

@@ -26,7 +26,9 @@ class Categorical(Output):
     1
     """
 
+    classes: int
     dtype = torch.int64
+    half_precision = True
 
     def __init__(self, classes: int) -> None:
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
@@ -74,9 +76,11 @@ def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
         order = logits.argsort(dim=-1, descending=True, stable=True)
         ranked = logits.gather(-1, order)
         ranked[..., sampling.top_k or logits.shape[-1] :] = -torch.inf
-        probs = ranked.softmax(-1, dtype=torch.float64)
-        kept = (probs.cumsum(-1) - probs < sampling.top_p) & (ranked > -torch.inf)  # while likelier ones hold less
-        kept[..., 0] = True  # however small top_p
+        kept = ranked > -torch.inf
+        if sampling.top_p < 1:  # a cumulative sum may round to 1 before the last class, so not for top_p = 1
+            probs = ranked.softmax(-1, dtype=torch.float64)
+            kept &= probs.cumsum(-1) - probs < sampling.top_p  # while likelier classes hold less
+            kept[..., 0] = True  # however small top_p
         logits = _keep(logits, torch.zeros_like(kept).scatter(-1, order, kept))
     return logits
 

@@ -39,6 +39,7 @@ class Gaussians(Output):
 
     width = 1
     dtype = torch.float32
+    classes = None
 
     def __init__(self, mixtures: int = 1, floor: float = 1e-3) -> None:
         self.mixtures = check_count(mixtures)

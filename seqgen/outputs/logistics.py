@@ -11,6 +11,8 @@ from seqgen.outputs.mixture import Components, check_count, check_floor, compone
 
 COUNTED = 4096
 """Levels up to which sums over all of them are taken at once."""
+COARSE = 256
+"""Levels up to which means of 16 bits tell neighbouring levels apart: bfloat16 has 8 significant bits."""
 
 
 class DiscretizedLogistics(Output):
@@ -47,7 +49,8 @@ class DiscretizedLogistics(Output):
     def __init__(self, levels: int = 65536, mixtures: int = 10, floor: float = 0.1) -> None:
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 2**24:
             raise SeqgenError(f"levels is {levels!r}, expected a whole number from 2 to 2^24 (float32)")
-        self.levels = levels
+        self.classes = self.levels = levels
+        self.half_precision = levels <= COARSE
         self.mixtures = check_count(mixtures)
         self.floor = check_floor(floor)
         self.size, self.shifts = 3 * mixtures, slice(mixtures, 2 * mixtures)

@@ -9,7 +9,6 @@ import math
 import shutil
 import sys
 import warnings
-from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -31,6 +30,7 @@ import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.config import SeqgenError
 from seqgen.data.module import DataModule
+from seqgen.data.runs import construct
 from seqgen.pipeline import load
 from seqgen.training.module import Training
 from seqgen.training.progress import Events, Progress
@@ -100,23 +100,6 @@ def _dump(parser: ArgumentParser, config: Namespace) -> str:
     # With the nulls: for check_val_every_n_epoch null is not the default.
     text: str = parser.dump(config, skip_unset=False)
     return text
-
-
-def construct(value: Any) -> Any:
-    """The object that a parsed configuration describes by `class_path` and `init_args`; other values as they are.
-
-    Constructors raise what they raise: the parser would wrap their errors in pages about types.
-    """
-    if isinstance(value, Namespace | Mapping):
-        items = dict(value.__dict__ if isinstance(value, Namespace) else value)
-        if "class_path" not in items:
-            return {name: construct(item) for name, item in items.items()}
-        module, _, name = items["class_path"].rpartition(".")
-        arguments = construct(items.get("init_args") or {})
-        return getattr(importlib.import_module(module), name)(**arguments)
-    if isinstance(value, list):
-        return [construct(item) for item in value]
-    return value
 
 
 def _training(config: Namespace) -> Training:

@@ -23,9 +23,6 @@ from seqgen.output import Output
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
 
-COARSE = 256
-"""Levels that means in 16 bits still tell apart."""
-
 
 class Training(LightningModule):
     """Minimises the nats per symbol of any model; the data module says how many symbols and which labels there are.
@@ -107,9 +104,7 @@ class Training(LightningModule):
     def check_precision(self, precision: str) -> None:
         """Raises SeqgenError for 16 bits where the output's parameters need more."""
         assert self.model is not None
-        support = self.model.output(torch.zeros(self.model.output.size))
-        fine = not support.has_enumerate_support or getattr(self.model.output, "levels", 0) > COARSE
-        if fine and "16" in precision:
+        if not self.model.output.half_precision and "16" in precision:
             raise SeqgenError(
                 f"precision is {precision}, whose numbers have three digits, and the parameters of "
                 f"{type(self.model.output).__name__} need more, expected precision 32-true"

@@ -80,7 +80,9 @@ class Progress(TQDMProgressBar):
             nats, symbols = self.sums
             mean = f" nats {nats / symbols:.4f}" if symbols else ""
             shown = " ".join(f"{name} {float(trainer.callback_metrics[name]):.4f}" for name in ("val_nats", "val_bits"))
-            print(f"step {trainer.global_step} epoch {trainer.current_epoch}{mean} {shown}", file=sys.stderr, flush=True)
+            print(
+                f"step {trainer.global_step} epoch {trainer.current_epoch}{mean} {shown}", file=sys.stderr, flush=True
+            )
         self.sums, self.last, self.steps = (0.0, 0.0), time.monotonic(), trainer.global_step
 
     def get_metrics(self, trainer: Trainer, module: LightningModule) -> dict[str, Any]:
