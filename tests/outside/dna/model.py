@@ -41,16 +41,16 @@ class PeriodicMarkov(Model):
         for name, value in (("order", order), ("period", period)):
             if isinstance(value, bool) or not isinstance(value, int) or value < 1:
                 raise SeqgenError(f"{name} is {value!r}, expected a whole number of 1 or more")
-        support = output(torch.zeros(output.size))
-        if not support.has_enumerate_support:
+        if output.classes is None:
             raise SeqgenError(f"{type(output).__name__} has numbers, expected an output of classes")
-        self.output, self.order, self.period = output, order, period
-        self.mark = len(support.enumerate_support())  # the classes are 0 .. mark - 1
+        self.output, self.label_sizes = output, tuple(labels)
+        self.order, self.period = order, period
+        self.mark = output.classes  # the classes are 0 .. mark - 1
         rows = (self.mark + 1) ** order
         if period * rows * output.size > LARGEST:
             raise SeqgenError(f"order {order} and period {period} need a table of more than {LARGEST:,} numbers")
         self.table = nn.Parameter(torch.zeros(period, rows, output.size))
-        self.labels = LabelEmbedding(labels, period * output.size) if labels else None
+        self.offsets = LabelEmbedding(labels, period * output.size) if labels else None
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Parameters (B, T, P) of every symbol of x (B, T)."""
@@ -75,8 +75,8 @@ class PeriodicMarkov(Model):
         digits = (self.mark + 1) ** torch.arange(self.order, device=known.device)
         places = (first + torch.arange(histories.shape[1], device=known.device)) % self.period  # (T,)
         rows = self.table[places, (histories * digits).sum(-1)]  # (B, T, P)
-        if self.labels is None:
+        if self.offsets is None:
             refuse_labels(context)
         else:
-            rows = rows + self.labels(context, len(known)).unflatten(1, (self.period, -1))[:, places]
+            rows = rows + self.offsets(context, len(known)).unflatten(1, (self.period, -1))[:, places]
         return rows
