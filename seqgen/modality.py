@@ -185,6 +185,10 @@ class Modality(Configurable, ABC):
 
     # -- scores
 
+    def title(self, item: Any) -> str | None:
+        """What an item of a file is called beside its score: a string by itself; None: by the name of the file."""
+        return item if isinstance(item, str) else None
+
     def line(self, total: "Total") -> str:
         """The numbers of a score in one line."""
         perplexity = f" perplexity {total.perplexity:8.3f}" if total.discrete else ""
