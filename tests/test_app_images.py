@@ -149,7 +149,7 @@ def test_a_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     ],
     ids=str,
 )
-def test_wishes_are_judged(entry: Entry, picture: Path, values: dict[str, Any], told: str) -> None:
+def test_requests_are_checked(entry: Entry, picture: Path, values: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told):
         image_request.check(entry, LIMITS, **{"picture": str(picture), **values})
 
@@ -226,11 +226,12 @@ def test_surprise_is_that_of_the_library(entry: Entry, picture: Path) -> None:
 def test_surprise_of_colours_is_that_of_the_pixel(tmp_path: Path, picture: Path) -> None:
     model = PixelCNN(Categorical(4), height=3, width=5, channels=3, filters=4, depth=2, end=8)
     Pipeline(model, Pixels(3, 5, 3, 4)).save_pretrained(tmp_path / "coloured" / "model")
-    scored = image_request.score(Catalog.load([tmp_path / "coloured"]).get("coloured"), LIMITS, str(picture))
+    coloured = Catalog.load([tmp_path / "coloured"]).get("coloured")
+    scored = image_request.score(coloured, LIMITS, str(picture))
     assert scored.bits.shape == (3, 5)
     assert scored.bits.sum() == pytest.approx(scored.total.bits)
     assert scored.p_value is None
-    assert "p-value" not in image._totals(entry, scored)
+    assert "p-value" not in image._totals(coloured, scored)
 
 
 def calibrated(entry: Entry, scores: list[float], symbols: float) -> Entry:

@@ -187,7 +187,7 @@ class GenericTab(Tab):
         labels = entry.label(label)
         (outcome,) = score_items(entry.pipeline, [("", found)], label=labels)
         if outcome.wrong is not None:
-            raise Refused(outcome.wrong)
+            raise Refused(str(outcome.wrong))
         parts = list(Deadline(self.limits.deadline).checked(outcome.parts))
         total = sum_totals(part.total for part in parts)
         return parts, total, entry.p_value(total, labels)
