@@ -88,10 +88,10 @@ def _launched(
     _check_port(host, port)  # what may fail comes first, before seconds of imports
     import torch
 
+    from seqgen_app.catalog import Catalog
     from seqgen_app.limits import Limits
-    from seqgen_app.shelf import Shelf
 
-    limits, shelf = Limits(), Shelf(runs, device)
+    limits, models = Limits(), Catalog.load(runs, device)
     torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.running))  # requests run beside one another
     from starlette.middleware import Middleware
 
@@ -99,7 +99,7 @@ def _launched(
     from seqgen_app.guard import Guard, events
     from seqgen_app.page import page
 
-    blocks = page(shelf, limits)
+    blocks = page(models, limits)
     hosts = LOCAL if host in LOCAL else None
     guard = Middleware(Guard, limits, hosts, files, events(lambda: blocks.fns))
     blocks.launch(

@@ -1,7 +1,8 @@
 """Objects as plain JSON, in the two words of the training YAML: `class_path` and `init_args`."""
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -61,6 +62,13 @@ def registered(kind: type[T]) -> dict[str, type[T]]:
     """The concrete registered subclasses of a class, by the name that `build` knows them by."""
     known = sorted(_REGISTRY.items())
     return {name: cls for name, cls in known if issubclass(cls, kind) and not inspect.isabstract(cls)}
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that begins with `name`, or else the one most like it, whatever the case; None for none like it."""
+    lower = {one.lower(): one for one in known}
+    begins = [one for one in lower if one.startswith(name.lower())]
+    return next((lower[one] for one in begins + get_close_matches(name.lower(), lower, 1)), None)
 
 
 def describe(value: Any) -> Any:
