@@ -59,10 +59,12 @@ def test_lanes_joined_give_the_text_back(file: Any, batch_size: int, length: int
     data = ready(Text(file(PROSE), batch_size=batch_size, length=length, val=0.1, test=0.2))
     val, test = round(0.1 * len(PROSE)), round(0.2 * len(PROSE))
     train = len(PROSE) - val - test
+    chosen = train + val - val // 2  # the second half of val is the calibration part
     for _ in range(2):  # every epoch
         assert lanes(data, data.train_dataloader()) == PROSE[:train]
-    assert lanes(data, data.val_dataloader()) == PROSE[train : train + val]
-    assert lanes(data, data.test_dataloader()) == PROSE[train + val :]
+    assert lanes(data, data.val_dataloader()) == PROSE[train:chosen]
+    assert lanes(data, data.held_out("calibration")) == PROSE[chosen : train + val]
+    assert lanes(data, data.held_out("test")) == PROSE[train + val :]
 
 
 def test_a_mask_covers_the_tail_and_nothing_else(file: Any) -> None:
@@ -73,7 +75,8 @@ def test_a_mask_covers_the_tail_and_nothing_else(file: Any) -> None:
     assert masks.sum() == 987
     assert masks[:6].all()
     assert [batch.x.shape for batch in batches] == [(7, 10)] * 14 + [(7, 1)]
-    assert len(data.test_dataloader()) == 0
+    assert len(data.held_out("test")) == 0
+    assert [len(data.parts[part]) for part in ("train", "val", "calibration", "test")] == [987, 7, 6, 0]
 
 
 def test_held_out_lanes_are_long(file: Any) -> None:
@@ -87,7 +90,7 @@ def test_held_out_lanes_are_long(file: Any) -> None:
     ("options", "content", "expected"),
     [
         ({}, b"", "is empty, expected text"),
-        ({}, b"tiny text", "leaves nothing to validate on; expected a longer file"),
+        ({}, b"tiny text", "leaves nothing to validate on; expected more data or a larger share val"),
         ({"val": 1}, b"tiny text", "leaves 8 symbols to train on, fewer than 2 for each of batch_size 50"),
         ({"val": 0}, PROSE, "leaves nothing to validate on"),
         ({"val": 0.5, "test": 0.6}, PROSE, r"held-out shares \[0.5, 0.6\] leave nothing of \d+ to train on"),
