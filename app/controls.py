@@ -34,15 +34,17 @@ def model_and_labels(models: Catalog, choose: bool = False) -> tuple[gr.Dropdown
     With `choose` the first class of each label is chosen, for models whose unconditional samples are of mixed classes.
     """
     model = gr.Dropdown(models.names, value=models.names[0], label="Model", interactive=True)
-    with gr.Row():
-        choices = _label_choices(models.first, choose)
+    choices = _label_choices(models.first, choose)
+    with gr.Row(visible=bool(models.first.pipeline.labels)) as row:
         labels = [gr.Dropdown(**choice, interactive=True, min_width=120) for choice in choices]
 
     @report_errors
     def update(name: Any) -> list[Any]:
-        return [gr.update(**choice) for choice in _label_choices(models.get(name), choose)]
+        entry = models.get(name)
+        updates = [gr.update(**choice) for choice in _label_choices(entry, choose)]
+        return [gr.update(visible=bool(entry.pipeline.labels)), *updates]
 
-    model.change(update, model, labels, preprocess=False, **UPDATE)
+    model.change(update, model, [row, *labels], preprocess=False, **UPDATE)
     return model, labels
 
 
@@ -71,7 +73,7 @@ def temperature(limits: Limits, value: float = 0.8) -> gr.Slider:
         *(0, limits.temperature, value),
         step=0.05,
         label="Temperature",
-        info="1 samples from the model's distribution, less prefers likely symbols, 0 always takes the likeliest.",
+        info="1 is the model's own distribution; 0 always takes the likeliest symbol.",
     )
 
 

@@ -31,13 +31,13 @@ def page(models: Catalog, limits: Limits) -> gr.Blocks:
     with blocks:
         gr.Markdown(TITLE, elem_id="title")
         found = tabs(models, limits)
-        with gr.Tabs():
+        with gr.Tabs(overflow_behavior="wrap"):
             for tab in found:
                 with gr.Tab(tab.title):
                     tab.build()
             with gr.Tab("Score"):
                 gr.Markdown(SCORE)
-                with gr.Tabs():
+                with gr.Tabs(overflow_behavior="wrap"):
                     for tab in found:
                         with gr.Tab(tab.modality.name.capitalize()):
                             tab.build_score()

@@ -14,12 +14,15 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: min(1120px, 100vw) !important; margin: 0 auto !important; }
+.gradio-container { max-width: min(1120px, 100vw) !important; width: 100% !important; margin: 0 auto !important; }
+.gradio-container .main, .gradio-container .contain { width: 100%; }
 .gradio-container, .gradio-container .main, .gradio-container .contain, .tabs { min-width: 0 !important; }
 #title h1 { margin: 0.4em 0 0; }
 #title p { margin: 0; color: var(--body-text-color-subdued); }
 #written textarea, #columns textarea, .items { font-family: var(--font-mono); font-size: 0.92em; line-height: 1.5; }
 .used { align-items: end; }
+.used button { margin-bottom: 1rem; }
+input[role="combobox"] { text-overflow: ellipsis; }
 
 .numbers { display: grid; gap: 0.5rem; margin: 0.25rem 0; grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr)); }
 .numbers div { padding: 0.5rem 0.75rem; border: 1px solid var(--border-color-primary);
@@ -57,9 +60,11 @@ CSS = """
 .items.empty { padding: 3rem 1rem; text-align: center; white-space: normal; font-family: var(--font);
   color: var(--body-text-color-subdued); border-style: dashed; border-radius: var(--radius-lg); }
 .symbols { overflow-x: auto; }
+.items.line { white-space: pre-wrap; }
+.symbols table, .symbols tr { border: none !important; }
 .symbols table { font-size: 0.9em; border-collapse: collapse; color: var(--body-text-color); }
-.symbols th, .symbols td { padding: 0.3em 0.8em; text-align: right; font-variant-numeric: tabular-nums;
-  border-bottom: 1px solid var(--border-color-primary); }
+.symbols th, .symbols td { padding: 0.3em 0.8em !important; text-align: right; font-variant-numeric: tabular-nums;
+  border: none !important; border-bottom: 1px solid var(--border-color-primary) !important; }
 .symbols th:first-child, .symbols td:first-child { text-align: left; font-family: var(--font-mono); }
 
 .p-value { margin: 0.25rem 0 0.75rem; font-size: 0.9em; color: var(--body-text-color-subdued); }

@@ -235,7 +235,8 @@ def test_a_table_is_shown_as_on_a_terminal(
     expected = rows.sample(2, seed=5)
     assert shown == f'<pre class="items">{table.show(rows.codec, expected)}</pre>'
     assert (status, seed) == ("2 rows. ", "5")
-    assert [Path(path).suffix for path in written] == [".csv"]
+    assert [Path(path).suffix for path in written["value"]] == [".csv"]
+    assert written["visible"]
     assert plain == expected
     numbers, symbols = tab.show_scores("rows", "9,1.5,0.25")
     total = rows.score("9,1.5,0.25").total
@@ -295,7 +296,7 @@ def test_items_that_no_text_can_hold_come_as_files(monkeypatch: pytest.MonkeyPat
     *_, (shown, status, written, plain, _) = tab.show_samples("digits-speech", "", 2, 1.0, 3)
     assert "The clips are in the files." in shown
     assert status.startswith("2 clips.")
-    assert [Path(path).name for path in written] == ["samples-1.wav", "samples-2.wav"]
+    assert [Path(path).name for path in written["value"]] == ["samples-1.wav", "samples-2.wav"]
     assert plain == []
 
 

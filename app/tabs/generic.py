@@ -74,7 +74,7 @@ class GenericTab(Tab):
                     label="Files",
                     file_count="multiple",
                     interactive=False,
-                    visible=bool(self.modality.suffixes),
+                    visible=False,
                     elem_id=f"{self.slug}-files",
                 )
                 with gr.Accordion("As JSON", open=False, visible=self.modality.printable):
@@ -102,8 +102,9 @@ class GenericTab(Tab):
                 continue
             shown = f'<pre class="items">{escape(self._text(entry, sampled.items))}</pre>'
             status = f"{len(sampled.items)} {self.modality.plural}. {sampled.note}"
-            written = files.save_items(entry, sampled.items) or None
-            yield shown, status, written, self._plain(entry, sampled.items), str(sampled.seed)
+            written = files.save_items(entry, sampled.items)
+            shown_files = gr.update(value=written, visible=bool(written))
+            yield shown, status, shown_files, self._plain(entry, sampled.items), str(sampled.seed)
 
     def _sample(self, entry: Entry, prompt: Any, n: Any, label: Any, temperature: Any, seed: Any) -> Iterator[Sampled]:
         """Samples, after answers without any while they are drawn. Raises SeqgenError."""
@@ -177,7 +178,7 @@ class GenericTab(Tab):
         line = " ".join(self.modality.line(total).split())
         ranked = "" if p_value is None else f" p-value {p_value:.3f}"
         sentence = scores.p_value_sentence(p_value, entry.peers)
-        return f'<pre class="items">{escape(line)}{ranked}</pre>{sentence}', _table(parts)
+        return f'<pre class="items line">{escape(line)}{ranked}</pre>{sentence}', _table(parts)
 
     def _score(self, entry: Entry, item: Any, label: Any) -> tuple[list[Scores], Total, float | None]:
         """The scores of consecutive parts of an item, their total, and the p-value. Raises SeqgenError."""

@@ -56,14 +56,14 @@ class SoundTab(Tab):
                     *(0.1, self.limits.seconds, usual_seconds(entry, self.limits)),
                     step=0.1,
                     label="Seconds",
-                    info="At most; a model with an end symbol may end the clip before.",
+                    info="At most: the clip ends where the model draws its end symbol.",
                 )
                 temperature = controls.temperature(self.limits)
                 with gr.Accordion("Seed", open=False):
                     seed = controls.seed()
                 with gr.Accordion("Clip to start from", open=is_vocoder(entry)) as drawer:
                     hint = gr.Markdown(HINTS[is_vocoder(entry)])
-                    clip = gr.Audio(sources=["upload", "microphone"], type="filepath", label="Clip", editable=False)
+                    clip = _upload("given-clip")
                 go, stop = controls.run_and_stop("Speak")
             with gr.Column(scale=3, min_width=300, elem_id="sound-result"):
                 player = gr.Audio(
@@ -131,9 +131,7 @@ class SoundTab(Tab):
     def build_score(self) -> None:
         """A clip, its numbers, and its figure with the surprise of its samples."""
         model, labels = controls.model_and_labels(self.models)
-        clip = gr.Audio(
-            sources=["upload", "microphone"], type="filepath", label="Clip", editable=False, elem_id="scored-clip"
-        )
+        clip = _upload("scored-clip")
         go = gr.Button("Score", variant="primary", elem_id="score-clip")
         with gr.Column(elem_id="clip-scores"):
             numbers = gr.HTML(elem_id="clip-numbers")
@@ -193,6 +191,13 @@ class SoundTab(Tab):
 def can_stream() -> bool:
     """Whether clips can be encoded for a player while they are sampled."""
     return shutil.which("ffmpeg") is not None
+
+
+def _upload(name: str) -> gr.Audio:
+    """Where a clip is uploaded or recorded."""
+    return gr.Audio(
+        sources=["upload", "microphone"], type="filepath", label="Clip", editable=False, buttons=[], elem_id=name
+    )
 
 
 def _figure(name: str) -> gr.Image:

@@ -96,7 +96,7 @@ class TextTab(Tab):
             result="text-result",
             stop=stop,
         )
-        model.change(self.switch, model, [count, table, length, text], preprocess=False, **controls.UPDATE)
+        model.change(self.switch, model, [count, table, length, text, status], preprocess=False, **controls.UPDATE)
         self._examples(SAMPLES, [model, prompt, temperature])
 
     def _examples(self, known: list[tuple[Any, ...]], inputs: list[Any]) -> None:
@@ -105,9 +105,9 @@ class TextTab(Tab):
 
     @report_errors
     def switch(self, model: Any) -> list[Any]:
-        """Show the controls for short texts or those for a long one."""
+        """Show the controls for short texts or those for a long one, and no status of another model."""
         short = is_short(self.models.get(model))
-        return [gr.update(visible=visible) for visible in (short, short, not short, not short)]
+        return [*(gr.update(visible=visible) for visible in (short, short, not short, not short)), ""]
 
     @report_errors
     def write(self, model: Any, prompt: Any, length: Any, count: Any, *rest: Any) -> Iterator[tuple[Any, ...]]:
@@ -134,7 +134,7 @@ class TextTab(Tab):
                 shown = []
                 for name in ("first", "second"):
                     with gr.Column(min_width=300):
-                        shown += [gr.HTML(elem_id=f"{name}-numbers"), gr.HTML(elem_id=f"{name}-colours")]
+                        shown += [gr.HTML(elem_id=f"{name}-colours"), gr.HTML(elem_id=f"{name}-numbers")]
             gr.HTML(text_html.LEGEND)
         inputs, outputs = [model, *texts, *labels], [verdict, *shown]
         controls.on_click(go, self.score, inputs, outputs, status=verdict, result="text-scores")
@@ -145,14 +145,14 @@ class TextTab(Tab):
 
     @report_errors
     def score(self, model: Any, one: Any, other: Any, *labels: Any) -> list[str]:
-        """How two texts compare, and of each its numbers and its coloured symbols; the second may be empty."""
+        """How two texts compare, and of each its coloured symbols and its numbers; the second may be empty."""
         entry = self.models.get(model)
         label = controls.chosen_labels(entry, labels)
         found = [text_request.score(entry, self.limits, text, label) for text in ([one, other] if other else [one])]
         shown = [
             part
             for scored in found
-            for part in (_totals(entry, scored), text_html.coloured(scores.symbols(scored.parts)))
+            for part in (text_html.coloured(scores.symbols(scored.parts)), _totals(entry, scored))
         ]
         return [_comparison([scored.total.bits for scored in found]), *shown, *[""] * (4 - len(shown))]
 
