@@ -1,6 +1,7 @@
 """Objects as plain JSON, in the two words of the training YAML: `class_path` and `init_args`."""
 
 import inspect
+import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
 from typing import Any, Self, TypeVar
@@ -65,7 +66,7 @@ def registered(kind: type[T]) -> dict[str, type[T]]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that begins with `name`, or else the one most like it, whatever the case; None for none like it."""
+    """The known name that begins with `name`, or else the most similar one, whatever the case; None if none is."""
     lower = {one.lower(): one for one in known}
     begins = [one for one in lower if one.startswith(name.lower())]
     return next((lower[one] for one in begins + get_close_matches(name.lower(), lower, 1)), None)
@@ -120,14 +121,14 @@ def _find(name: Any, where: str) -> type[Configurable]:
     known = registered(Configurable)
     if isinstance(name, str) and name in known:
         return known[name]
-    if isinstance(name, str) and "." in name:
-        module = name.rpartition(".")[0]
+    module = name.rpartition(".")[0] if isinstance(name, str) else ""
+    if module and module not in sys.modules:  # else importing it would not help
         raise ConfigError(
             f"{where}: class_path {name!r} is not registered, and a checkpoint never imports modules by itself; if "
             f"you trust the module: `import {module}` in Python, `--import {module}` on the command line"
         )
-    own = [one for one in known if "." not in one]
-    raise ConfigError(f"{where}: class_path {name!r} is not registered; expected one of {', '.join(own)}")
+    likely = [one for one in known if one.rpartition(".")[0] in ("", module)]
+    raise ConfigError(f"{where}: class_path {name!r} is not registered; expected one of {', '.join(likely)}")
 
 
 def _construct(cls: type[Configurable], arguments: Any, where: str) -> Configurable:

@@ -1,4 +1,4 @@
-"""The app's limits, its door, its endpoints for programs, and its being closed to all but this machine."""
+"""The app's limits, its models, its endpoints of text and sound, and what its server refuses."""
 
 import itertools
 import json
@@ -29,7 +29,7 @@ from seqgen.models import RNN
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
 from seqgen_app import scores, serve
-from seqgen_app.catalog import Catalog
+from seqgen_app.catalog import Catalog, Entry
 from seqgen_app.errors import UNEXPECTED, report_errors
 from seqgen_app.guard import _depth
 from seqgen_app.limits import Limits, Refused
@@ -173,7 +173,7 @@ def test_other_labels_are_refused(catalog: Catalog, said: Any) -> None:
 # -- what is shown
 
 
-def test_what_models_and_visitors_say_is_escaped() -> None:
+def test_text_of_models_and_visitors_is_escaped() -> None:
     evil = '<img src=x onerror="alert(1)">'
     symbol = scores.Symbol(evil, 3.0, 1, 2.0)
     unknown = TrainingTexts(frozenset())
@@ -227,6 +227,34 @@ def test_a_live_sound_is_the_clip_without_seams() -> None:
     assert np.abs(heard[480:47500] / 32768 - 0.5 * np.sin(np.arange(480, 47500) / 30)).max() < 0.01
 
 
+def test_text_without_a_prompt_begins_in_the_middle_of_one(catalog: Catalog) -> None:
+    plays, names = catalog.get("shakespeare"), catalog.get("names")
+
+    def note(entry: Entry, prompt: str, n: int = 1) -> str:
+        request = text_request.check(entry, LIMITS, prompt, length=3, n=n, seed=1)
+        return list(text_request.sample(entry, LIMITS, request))[-1].note
+
+    assert note(plays, "").startswith("Without a prompt the text begins in the middle")
+    assert note(plays, "", 2).startswith("Without a prompt the text begins in the middle")
+    assert note(plays, "ROMEO:") == ""
+    assert note(names, "") == ""
+
+
+def test_a_very_short_clip_is_remarked_upon(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = catalog.get("digits-speech")
+
+    def note(samples: int) -> str:
+        clip = Clip(np.zeros(samples, np.float32), 8000)
+        monkeypatch.setattr(Pipeline, "stream", lambda *values, **named: iter([clip]))
+        request = sound_request.check(digits, LIMITS, 1, "digit=3", seed=1)
+        return list(sound_request.sample(digits, LIMITS, request))[-1].note
+
+    assert "shorter than 50 ms (the shortest has 3 ms)" in note(24)
+    assert note(400) == ""
+    with pytest.raises(Refused, match="before the first sample; try another seed"):
+        note(0)
+
+
 # -- endpoints
 
 
@@ -277,7 +305,7 @@ def test_sample_audio_and_score_audio(client: Client) -> None:
     assert sum(scored["bits"]) == pytest.approx(scored["bits_per_symbol"] * scored["symbols"], rel=1e-3)
 
 
-def test_a_clip_goes_on_and_a_vocoder_says_it_again(client: Client, tone: Path) -> None:
+def test_a_clip_is_continued_and_a_vocoder_is_conditioned_on_it(client: Client, tone: Path) -> None:
     longer = client.predict("digits-speech", 0.1, clip=handle_file(tone), seed=1, api_name="/sample_audio")
     assert 0.1 < longer["seconds"] <= 0.2
     again = client.predict("vocoder", clip=handle_file(tone), seed=1, api_name="/sample_audio")
@@ -312,10 +340,10 @@ def test_mistakes_are_told(client: Client, name: str, values: dict[str, Any], to
         client.predict(**values, api_name=f"/{name}")
 
 
-# -- closed doors
+# -- the server
 
 
-def test_only_this_machine_is_served_unless_somebody_says_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_this_machine_is_served_without_a_password(capsys: pytest.CaptureFixture[str]) -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.8.0.1"):
         serve.check_host(host, None, False)
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
@@ -333,7 +361,7 @@ def test_only_this_machine_is_served_unless_somebody_says_otherwise(capsys: pyte
 
 def test_a_port_that_is_taken_is_told(app: served.App, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["app", "--port", app.url.rpartition(":")[2]]) == 1
-    assert "another one: --port" in capsys.readouterr().err
+    assert "choose another one with --port" in capsys.readouterr().err
 
 
 def test_the_server_is_quiet_and_closed(app: served.App) -> None:
@@ -384,7 +412,7 @@ def test_uploads_are_bounded(app: served.App) -> None:
         ('{"data": ["names", "Maria", ""]}', 200),
     ],
 )
-def test_a_body_is_judged_at_the_door(app: served.App, body: str, status: int) -> None:
+def test_bodies_are_checked(app: served.App, body: str, status: int) -> None:
     answer = httpx.post(f"{app.url}/gradio_api/call/score_text", content=body, headers=POST)
     assert answer.status_code == status
     assert status == 200 or answer.json()["detail"]
@@ -406,7 +434,7 @@ def test_without_ffmpeg_the_clip_comes_at_once(catalog: Catalog, monkeypatch: py
     assert outputs[-1][3].ndim == 3
 
 
-def test_a_password_is_asked_for_and_a_page_without_ffmpeg_says_so(tmp_path: Path) -> None:
+def test_a_password_is_needed_and_a_page_without_ffmpeg_mentions_it(tmp_path: Path) -> None:
     with served.app(tmp_path / "log.txt", arguments=["--auth", "anna:secret"], PATH=str(tmp_path)) as locked:
         call = {"data": ["names", "Maria", ""]}
         assert httpx.post(f"{locked.url}/gradio_api/call/score_text", json=call).status_code == 401

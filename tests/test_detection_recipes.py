@@ -172,8 +172,8 @@ def test_names_of_a_part(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join(f"Name{letter}" for letter in "abcdefghij"))
     data = Lines(path=str(tmp_path / "names.txt"), val=2, test=3)
     data.setup()
-    found = [names.names(data, part) for part in ("train", "val", "test")]
-    assert [len(them) for them in found] == [5, 2, 3]
+    found = [names.names(data, part) for part in ("train", "val", "calibration", "test")]
+    assert [len(them) for them in found] == [5, 1, 1, 3]
     assert sorted(itertools.chain(*found)) == [f"Name{letter}" for letter in "abcdefghij"]
 
 

@@ -73,7 +73,7 @@ def test_densities_of_two_numbers_integrate_to_one(kind: Any, output: Any) -> No
     model = exact(kind(output, dimensions=2))
     for parameter in model.parameters():
         parameter.mul_(0.5)  # tails within the plane
-    line, step = torch.linspace(-14, 14, 561, dtype=torch.float64), 28 / 560
+    line, step = torch.linspace(-14, 14, 281, dtype=torch.float64), 28 / 280
     plane = torch.cartesian_prod(line, line)
     for number in range(3):
         y, context = arranged(plane, None, model.order_number(number))

@@ -71,7 +71,7 @@ def test_evaluation_is_the_mixture_in_original_units(tmp_path: Path) -> None:
     assert train(tmp_path / "run", settings(tmp_path, "rows")) == 0
     pipeline, data = seqgen.load(tmp_path / "run"), data_module(settings(tmp_path, "rows")["data"])
     data.setup()
-    x = next(iter(data.test_dataloader())).x
+    x = next(iter(data.held_out("test"))).x
     shift = float(np.log(pipeline.codec.scales).sum())
     for orders in (1, 5):
         total = evaluate(tmp_path / "run", orders=orders).totals["test"]

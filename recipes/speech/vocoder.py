@@ -137,11 +137,11 @@ def resynthesize(
 
 
 def held_out(data: Audio, count: int, seconds: float) -> tuple[list[Clip], list[dict[str, str]]]:
-    """The first `count` clips of the test part, then the validation part, cut to `seconds`, with their labels.
+    """The first `count` clips of test, calibration and validation part, in this order, cut to `seconds`, with their labels.
 
     Raises SeqgenError if there are fewer, or if `seconds` is shorter than a sample.
     """
-    clips = [*data.parts["test"], *data.parts["val"]]
+    clips = np.concatenate([data.parts[part] for part in ("test", "calibration", "val")])
     length = round(seconds * data.rate)
     if not 0 < count <= len(clips) or length < 1:
         raise SeqgenError(

@@ -11,7 +11,7 @@ from torch import Tensor
 from seqgen.codecs.pixels import GREY, Pixels, binarized
 from seqgen.data.corpus import Corpus, sha256
 from seqgen.data.layout import divide
-from seqgen.data.loader import rng
+from seqgen.data.loader import PARTS, rng
 from seqgen.data.pictures import files, pictures
 from seqgen.data.vectors import Vectors
 from seqgen.media.files import DataError
@@ -147,8 +147,9 @@ class Images(Vectors):
         if self.mutation:
             how += f"; {self.mutation:.0%} of the pixels drawn at random"
         size = f"{pixels.height} x {pixels.width} x {pixels.channels}"
-        train, val, test = (len(self.parts[part]) for part in ("train", "val", "test"))
-        return f"{train} pictures of {size} to train on, {val} to validate and {test} to test on, {how}"
+        train, val, calibration, test = (len(self.parts[part]) for part in PARTS)
+        held_out = f"{val} to validate, {calibration} to calibrate and {test} to test on"
+        return f"{train} pictures of {size} to train on, {held_out}, {how}"
 
 
 def _drawn(values: np.ndarray, *numbers: int) -> np.ndarray:
