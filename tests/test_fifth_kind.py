@@ -11,8 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import served
 import torch
 from genes import OUTSIDE, RECIPE, STOPS, THIRD, TRAINER, environment, genes, write
+from gradio_client import Client
+from gradio_client.exceptions import AppError
 from laws import MODEL_LAWS, saved_is_loaded
 from tiny import interrupt, rows, same, weights
 
@@ -24,13 +27,14 @@ from seqgen.modality import Modality
 from seqgen.model import Model
 from seqgen.outputs import Categorical, Gaussians
 from seqgen.pipeline import Pipeline
+from seqgen_app.limits import Limits
 
 sys.path.insert(0, str(OUTSIDE))
 from dna import DNA, DNAModality, Fasta, PeriodicMarkov, Record
 from dna.fasta import parse
 
 GENES = genes(240, 0)
-FIT = ["--trainer.accelerator=cpu", "--trainer.max_steps=150", "--trainer.val_check_interval=75"]
+FIT = ["--trainer.accelerator=cpu", "--trainer.max_steps=100", "--trainer.val_check_interval=50"]
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -110,7 +114,7 @@ def test_a_label_conditions(pipeline: Pipeline) -> None:
 
 def test_the_run_folder(run: Path, pipeline: Pipeline) -> None:
     steps = [int(row["step"]) for row in rows(run)]
-    assert steps == [75, 150]
+    assert steps == [50, 100]
     for step in steps:
         preview = records((run / "samples" / f"step-{step:07d}.fasta").read_text())
         assert len(preview) == 10
@@ -124,14 +128,14 @@ def test_an_interrupted_run_resumes_bit_by_bit(
 ) -> None:
     other = tmp_path / "other"
     with monkeypatch.context() as patch:
-        interrupt(patch, 100)
+        interrupt(patch, 60)
         assert main(["fit", *fit(file, other)]) == 130
-    assert "stopped at step 100" in capsys.readouterr().err
+    assert "stopped at step 60" in capsys.readouterr().err
     assert main(["fit", "--run", str(other), "--resume"]) == 0
     assert same(weights(other), weights(run))
     assert rows(other) == rows(run)
     write(file.with_name("changed.fasta"), GENES[1:])
-    arguments = ["--data.path", str(file.with_name("changed.fasta")), "--trainer.max_steps=160"]
+    arguments = ["--data.path", str(file.with_name("changed.fasta")), "--trainer.max_steps=110"]
     assert main(["fit", "--run", str(other), "--resume", *arguments]) == 1
     assert "cannot resume: the data changed" in capsys.readouterr().err
 
@@ -359,6 +363,77 @@ def test_info(run: Path, command: Any) -> None:
     document = json.loads(command("info", run, "--json")[0])
     assert document["labels"] == {"organism": sorted(THIRD)}
     assert document["provenance"]["data"] == "genes.fasta"
+
+
+# -- the app
+
+
+@pytest.fixture(scope="module")
+def app(run: Path, cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
+    """The app, which offers the run beside the bundled models."""
+    log = tmp_path_factory.mktemp("app") / "log.txt"
+    with served.app(log, [run], ["--import", "dna"], **environment(cache)) as running:
+        yield running
+    assert "Traceback" not in running.printed()
+
+
+@pytest.fixture(scope="module")
+def client(app: served.App) -> Client:
+    return Client(app.url, verbose=False)
+
+
+def test_the_app_has_endpoints(client: Client, pipeline: Pipeline) -> None:
+    asked = {"n": 3, "prompt": "ATGGCC", "label": "organism=Escherichia coli", "temperature": 0.8, "seed": 4}
+    answer = client.predict("dna", **asked, api_name="/sample_dna")
+    length = min(pipeline.codec.usual_length, Limits().length)
+    drawn = pipeline.sample(**asked | {"label": "Escherichia coli", "length": length})
+    assert answer["items"] == [record.sequence for record in drawn]
+    assert records(answer["text"]) == drawn
+    assert (answer["seed"], answer["done"]) == (4, True)
+    (written,) = answer["files"]
+    assert [item for _, item in pipeline.modality.items(pipeline.codec, Path(written))] == drawn
+    header, gene = GENES[5]
+    organism = Record(gene, header).labels["organism"]
+    for item in (gene, f">{header}\n{gene}\n"):
+        answer = client.predict("dna", item, organism, api_name="/score_dna")
+        assert answer["nats"] == pytest.approx(pipeline.score(gene, label=organism).total.nats)
+        assert answer["p_value"] == pytest.approx(pipeline.p_value(gene, label=organism))
+        assert "".join(symbol["name"] for symbol in answer["per_symbol"]) == f"{gene}<end>"
+
+
+@pytest.mark.parametrize(
+    ("name", "values", "message"),
+    [
+        ("sample_dna", {"model": "names"}, "There is no model of DNA 'names'; there are: dna."),
+        ("sample_text", {"model": "dna"}, "There is no model of text 'dna'"),
+        ("sample_dna", {"model": "dna", "prompt": "ATX"}, "base 'X' at position 2 has no symbol"),
+        ("score_dna", {"model": "dna", "item": ">a\nAC\n>b\nGT"}, "got 2 records, expected one"),
+        ("score_dna", {"model": "dna", "item": "ATX"}, "base 'X' at position 2 has no symbol"),
+        ("score_dna", {"model": "dna", "item": " "}, "There is nothing to score: enter a sequence."),
+    ],
+)
+def test_what_the_endpoints_refuse(client: Client, name: str, values: dict[str, Any], message: str) -> None:
+    with pytest.raises(AppError, match=re.escape(message)):
+        client.predict(**values, api_name=f"/{name}")
+
+
+def test_the_app_has_a_tab(app: served.App) -> None:
+    """In a browser; skipped where there is none."""
+    with served.browser() as chromium:
+        page = chromium.new_page()
+        page.set_default_timeout(60_000)
+        page.goto(app.url)
+        page.get_by_role("tab", name="Dna", exact=True).first.click()
+        page.get_by_role("button", name="Sample", exact=True).locator("visible=true").click()
+        page.locator("#dna-items", has_text=">sequence-10").wait_for()
+        drawn = records(page.locator("#dna-items pre").inner_text())
+        assert len(drawn) == 10
+        page.get_by_role("tab", name="Score", exact=True).click()
+        page.get_by_role("tab", name="Dna", exact=True).last.click()
+        page.locator("#dna-scored textarea").fill(drawn[0].sequence)
+        page.locator("#score-dna").click()
+        page.locator("#dna-numbers", has_text="bits/base").wait_for()
+        assert page.locator("#dna-symbols tr").count() >= len(drawn[0].sequence)
 
 
 # -- the parts by themselves

@@ -37,9 +37,9 @@ ROOT = Path(__file__).parent.parent
 
 
 class Case(NamedTuple):
-    """A codec, items that are written to one file and read again, and the suffixes that keep them.
+    """A codec, items that are written to one file and read again, and the suffixes of files that keep them.
 
-    `bound` is the largest difference of a number of the items.
+    `bound` is the largest difference of a number of the items, relative for numbers beyond 1.
     """
 
     codec: Codec
@@ -60,17 +60,13 @@ CASES = {
     "text-long-unknown": Case(Chars(TEXT, unknown=True), [TEXT], (".txt",)),
     # 16 bits: half a step of rounding, and full scale, 1, is the largest integer, one step below.
     "sound-mu-law": Case(MuLaw(8000, end=True), [Clip(TONE, 8000)], (".wav", ".flac"), 2**-16),
-    "sound-full-scale": Case(Waveform(8000), [Clip(np.float32([-1, 0, 1, 1.2, 0.5]), 8000)], (".wav",), 0.2 + 2**-15),
+    "sound-full-scale": Case(Waveform(8000), [Clip(np.float32([-1, 0, 1, 0.5]), 8000)], (".wav",), 2**-15),
     "image-grey": Case(Pixels(4, 5), [GREY], (".png", ".PNG")),
     "image-levels": Case(Pixels(4, 5, levels=2), [GREY // 128 * 255], (".png",)),
     "image-colour": Case(Pixels(4, 5, 3), [COLOUR], (".png",)),
-    "table": Case(Table(["a", "b", "c, d"], [0.0, 1e3, 0.0], [1.0, 1e4, 1e8]), ROWS, (".csv",), 1e-6),
+    "table": Case(Table(["a", "b", "c, d"], [0.0, 0.0, 1e3], [1.0, 1e-7, 1e8]), ROWS, (".csv",), 1e-6),
     "dna": Case(DNA(), [Record("ACGT" * 40, "a gene"), Record("", "empty"), Record("NAN")], (".fasta", ".fa", ".FNA")),
 }
-
-
-def ids() -> list[str]:
-    return list(CASES)
 
 
 @pytest.fixture(scope="module")
@@ -120,11 +116,8 @@ def test_an_unregistered_modality_is_refused() -> None:
 
 
 def numbers(codec: Codec, item: Any) -> np.ndarray:
-    """What an item holds, in its own units: samples, numbers of a row; else its symbols."""
-    if isinstance(codec, MuLaw | Waveform):
-        return codec.samples(item)
-    symbols = encoded(codec, item)
-    return np.array(list(codec.decode(symbols).values())) if isinstance(codec, Table) else symbols.numpy()
+    """What an item holds: the samples of a sound; else symbols, which of a row are standardized numbers."""
+    return codec.samples(item) if isinstance(codec, MuLaw | Waveform) else encoded(codec, item).numpy()
 
 
 def encoded(codec: Codec, item: Any) -> Tensor:
@@ -152,11 +145,9 @@ def test_items_that_were_written_are_read_back(name: str, tmp_path: Path) -> Non
             one.unlink()
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_samples_that_were_written_have_the_same_score(name: str, runs: dict[str, Path], tmp_path: Path) -> None:
-    """What a model samples, and scores again from a file: up to what the file rounds away."""
-    if name.startswith("sound"):
-        pytest.skip("16 bits move a sample to another class or density")
+@pytest.mark.parametrize("name", [name for name in CASES if not name.startswith("sound")])
+def test_samples_that_were_written_have_the_same_symbols(name: str, runs: dict[str, Path], tmp_path: Path) -> None:
+    """What a model samples and then reads from a file. The 16 bits of a sound may move a sample to another class."""
     pipeline = Pipeline.from_pretrained(runs[name])
     codec, modality = pipeline.codec, pipeline.modality
     drawn = pipeline.sample(8, length=None if codec.length else 30, seed=3)
@@ -272,14 +263,14 @@ def test_every_special_option_is_tried_and_some_modality_has_it() -> None:
     assert set.union(*(set(cls.options) for cls in registered(Modality).values())) == set(SPECIAL)
 
 
-@pytest.mark.parametrize("option", VALUES)
-@pytest.mark.parametrize("name", CASES)
+@pytest.mark.parametrize(
+    ("name", "option"),
+    [(name, option) for name in CASES for option in VALUES if option not in modality_of(CASES[name].codec).options],
+)
 def test_an_option_of_another_modality_is_refused(
     name: str, option: str, runs: dict[str, Path], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     modality = modality_of(CASES[name].codec)
-    if option in modality.options:
-        pytest.skip(f"models of {modality.noun} have it")
     monkeypatch.setattr("seqgen.inference.generate.sample", None)
     assert main(["sample", str(runs[name]), f"--{option}", *VALUES[option]]) == 1
     assert capsys.readouterr() == ("", f"seqgen: --{option} does not go with models of {modality.noun}\n")
@@ -414,8 +405,8 @@ def asks_an_instance(node: ast.AST) -> bool:
 
 def compares(node: ast.AST, *attributes: str) -> bool:
     """A comparison of one of these attributes with something, or a `match` on it."""
-    sides = [node.left, *node.comparators] if isinstance(node, ast.Compare) else []
-    sides += [node.subject] if isinstance(node, ast.Match) else []
+    compared = isinstance(node, ast.Compare) and not isinstance(node.ops[0], ast.Is | ast.IsNot)
+    sides = [node.left, *node.comparators] if compared else [node.subject] if isinstance(node, ast.Match) else []
     return any(isinstance(side, ast.Attribute) and side.attr in attributes for side in sides)
 
 
