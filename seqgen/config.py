@@ -65,7 +65,7 @@ def registered(kind: type[T]) -> dict[str, type[T]]:
 
 
 def nearest(name: str, known: Iterable[str]) -> str | None:
-    """The known name that begins with `name`, or else the one most like it, whatever the case; None for none like it."""
+    """The known name that begins with `name`, or else the one most like it, in any case of letters; None if none is."""
     lower = {one.lower(): one for one in known}
     begins = [one for one in lower if one.startswith(name.lower())]
     return next((lower[one] for one in begins + get_close_matches(name.lower(), lower, 1)), None)
