@@ -147,6 +147,15 @@ FLAGS = [
         "--data is 'foreign.Mine', which cannot be imported: module 'foreign' has no attribute 'Mine'",
     ),
     (
+        "--model.model RNN --data json.JSONDecoder",
+        f"--data is 'json.JSONDecoder', expected {DATA}",
+    ),
+    (
+        "--model.model RNN --data ..Lines",
+        "--data is '..Lines', which cannot be imported: the 'package' argument is required to perform a relative "
+        "import for '.'",
+    ),
+    (
         "--model.model RNN --data foreign.MyLines --data.extr 5",
         "--data.extr is unknown; did you mean --data.extra?",
     ),
@@ -244,6 +253,14 @@ FILES: list[tuple[Any, str]] = [
     ({"data": "Clips"}, f"my.yaml: data is 'Clips', expected {DATA}; did you mean Lines?"),
     ({"data": {"class_path": "Clips"}}, f"my.yaml: data.class_path is 'Clips', expected {DATA}; did you mean Lines?"),
     ({"data": {"class_path": 5}}, f"my.yaml: data.class_path is 5, expected {DATA}"),
+    (
+        {"data": {"class_path": ["Lines"]}},
+        f"my.yaml: data.class_path is ['Lines'], expected {DATA}; did you mean Lines?",
+    ),
+    (
+        {**GRU_MODEL, "data": {"class_path": "Lines", "init_args": ["path"]}},
+        "my.yaml: data.init_args is ['path'], expected a mapping",
+    ),
     ({"data": {"path": "x"}}, f"my.yaml: data.path needs data.class_path before it: {DATA}"),
     (
         {**GRU_MODEL, "data": {"class_path": "Lines", "init_args": {"codec": {"class_path": "Char"}}}},
@@ -274,6 +291,11 @@ FILES: list[tuple[Any, str]] = [
 def test_a_wrong_file_is_one_line(capsys: pytest.CaptureFixture[str], content: Any, expected: str) -> None:
     Path("my.yaml").write_text(json.dumps(content))
     assert refused(["--config", "my.yaml"], capsys) == listed(expected)
+
+
+def test_a_class_from_a_file_of_its_own_is_not_missing(capsys: pytest.CaptureFixture[str]) -> None:
+    Path("data.yaml").write_text("class_path: Lines\n")
+    assert refused(["--data", "data.yaml"], capsys) == listed(f"--model.model is missing, expected {MODELS}")
 
 
 def test_the_file_with_the_mistake_is_named(capsys: pytest.CaptureFixture[str]) -> None:

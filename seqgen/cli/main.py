@@ -4,7 +4,7 @@ import argparse
 import importlib
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -76,8 +76,8 @@ def spin_briefly() -> None:
 class Parser(argparse.ArgumentParser):
     """A parser, also of each command, that names the option nearest to an unknown one."""
 
-    def parse_known_args(self, args: Sequence[str] | None = None, namespace: Any = None) -> Any:  # type: ignore[override]
-        """The options; nothing stays unknown. Leaves with status 2 where something is."""
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options. Exits with status 2 if one is unknown."""
         options, unknown = super().parse_known_args(args, namespace)
         if unknown:
             known = [option.lstrip("-") for action in self._actions for option in action.option_strings]

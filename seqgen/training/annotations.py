@@ -18,7 +18,7 @@ class Key(NamedTuple):
 
 
 def parameters(cls: type, filled_in: int = 0) -> dict[str, Key] | None:
-    """The arguments of a class's constructor behind the first few; None where *args or **kwargs are among them."""
+    """The arguments of a class's constructor after the first `filled_in`; None if it takes *args or **kwargs."""
     known = list(inspect.signature(cls.__init__).parameters.values())[1 + filled_in :]  # type: ignore[misc]
     if any(one.kind in (one.VAR_POSITIONAL, one.VAR_KEYWORD) for one in known):
         return None
@@ -74,7 +74,7 @@ def accepts(kind: Any, value: Any) -> bool:
 
 
 def words(kind: Any) -> str:
-    """An annotation, as it reads behind "expected"."""
+    """An annotation in words, to follow "expected"."""
     origin, arguments = typing.get_origin(kind), typing.get_args(kind)
     if kind is type(None):
         return "null"

@@ -29,7 +29,7 @@ def explain(arguments: list[str], flags: Mapping[str, Any], groups: Mapping[str,
     """Raise UsageError for the first mistake in the arguments, and in the files that they name by --config.
 
     Args:
-        arguments: The command line, behind the name of the command.
+        arguments: The command line after the name of the command.
         flags: The annotation of every flag outside the groups; None is a switch, which takes no value.
         groups: Classes whose constructors' arguments are flags, `--group.argument`.
     """
@@ -68,6 +68,7 @@ class _Walk:
         place, kind, last = found
         if text is None:
             raise UsageError(f"{flag} has no value, expected {words(kind)}")
+        self.given.add(place)
         configures = place in self.groups or admitted(kind)
         if place == "config":
             self.mapping(f"{text}: ", "", _read(text))
@@ -79,14 +80,14 @@ class _Walk:
             self.value(flag, place, kind, _loaded(text) if configures else text)
 
     def find(self, where: str, place: str, path: str) -> tuple[str, Any, str] | None:
-        """The place of a dotted path below a place, its annotation, and the last name of the path; None: pass over."""
+        """The place that a dotted path leads to, its annotation and the path's last name; None if it cannot be judged."""
         kind = None
         names = path.removesuffix("+").split(".")
         for number, name in enumerate(names):
             where = _joined(where, name)
             if kind is not None and name in ("class_path", "help"):
                 break
-            if name != "init_args":
+            if kind is None or name != "init_args":
                 if (kind := self.kind(where, place, name, names[number + 1 :])) is None:
                     return None
                 place = _joined(place, name)
@@ -110,8 +111,8 @@ class _Walk:
                 if beside := [key for key in value if key not in BESIDE]:
                     raise UsageError(f"{where}.{beside[0]} is unknown, expected arguments in {_key(where)}.init_args")
             if "class_path" in value or "init_args" in value:
-                where, value = f"{where}.init_args", value.get("init_args")
-            self.mapping(where, place, value or {})
+                where, value = f"{where}.init_args", value.get("init_args") or {}
+            self.mapping(where, place, value)
         else:
             self.choose(where, place, kind, value)
 
@@ -135,8 +136,10 @@ class _Walk:
             cls = None
         self.known[place] = None if cls is None else parameters(cls, filled_in(kind))
 
-    def mapping(self, where: str, place: str, values: Mapping[Any, Any]) -> None:
+    def mapping(self, where: str, place: str, values: Any) -> None:
         """Values by the names of keys."""
+        if not isinstance(values, dict):
+            raise UsageError(f"{where} is {_shown(values)}, expected a mapping")
         for path, value in values.items():
             if (found := self.find(where, place, str(path))) is not None:
                 inner, kind, _ = found
@@ -193,13 +196,13 @@ def _class(name: Any, kind: Any, where: str) -> type | None:
     """The class of a name or of a dotted path, None for a function that may return one. Raises UsageError."""
     classes = admitted(kind)
     choices = concrete(classes)
-    if name in choices:
+    if isinstance(name, str) and name in choices:
         return choices[name]
     if isinstance(name, str) and "." in name:
         module, _, attribute = name.rpartition(".")
         try:
             found = getattr(importlib.import_module(module), attribute)
-        except (ImportError, AttributeError, ValueError) as error:
+        except (ImportError, AttributeError, TypeError, ValueError) as error:
             raise UsageError(f"{where} is {name!r}, which cannot be imported: {error}") from None
         if inspect.isclass(found) and issubclass(found, tuple(classes)):
             return found
