@@ -61,7 +61,7 @@ class Scorer(Conditioned):
         if prefix is not None and self.codec.length is not None:
             raise SeqgenError("items that all have as many symbols are scored whole, expected no prefix")
         before, labels = self._prompt(prefix), self.numbered(label, len(item))
-        order = self.model.order_led_by(torch.arange(len(before)))
+        order = self.model.order_starting_with(torch.arange(len(before)))
         symbols, counts = self.codec.encode_all(item)
         encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
         sequences = [self._sequence(one, place, before, end) for one, place in encoded]

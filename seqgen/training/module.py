@@ -100,7 +100,7 @@ class Training(LightningModule):
         data.past = self.model.receptive_field
         if isinstance(data, Vectors):
             train = data.parts["train"]
-            self.model.begin(data.symbols(train[:: 1 + len(train) // BEGIN], 0))
+            self.model.init_from_marginals(data.symbols(train[:: 1 + len(train) // BEGIN], 0))
         if not self.model.output.half_precision and "16" in str(self.trainer.precision):
             raise SeqgenError(
                 f"precision is {self.trainer.precision}, whose numbers have three digits, and the parameters of "
