@@ -1,5 +1,6 @@
 """A model on disk: a folder of safetensors, config.json and a manifest with the SHA-256 of each."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,7 +8,7 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import safetensors.torch
 from safetensors import SafetensorError
@@ -23,6 +24,8 @@ TRAINING_TEXTS = "training.hashes"
 """These two a checkpoint may have or not."""
 ATTEMPTS = 100
 """To read a checkpoint that is replaced again and again."""
+LOOKS = 10
+"""To find one: between two looks, at the folder and at where the earlier one is kept, a writer may swap them."""
 BUNDLED = Path(__file__).parent / "bundled"
 """The models that come with the package, a checkpoint folder each."""
 
@@ -92,10 +95,10 @@ def find(path: str | Path) -> Path:
     Raises CheckpointError.
     """
     path, known = Path(path), bundled()
-    for folder in (path / "model", path):
+    for folder in (path / "model", path) * LOOKS:
         if os.path.isfile(folder / MANIFEST):  # unlike Path.is_file, False for a name that is too long
             return folder
-        if os.path.isfile(_old(folder.absolute()) / MANIFEST):  # a writer died between its two renames
+        if os.path.isfile(_old(folder.absolute()) / MANIFEST):  # a writer is, or died, between its two renames
             return _old(folder.absolute())
     if str(path) in known:
         return known[str(path)]
@@ -139,10 +142,19 @@ def read(folder: Path) -> Contents:
 
     Raises CheckpointError for a missing, altered or truncated file, and for a format that this version cannot read.
     """
-    hashes = _parse(folder / MANIFEST, _bytes(folder / MANIFEST))
+    with contextlib.ExitStack() as stack:
+        # All are opened before the first is read: open files stay readable when another process replaces the folder.
+        opened = {
+            name: _open(folder / name, stack) for name in (MANIFEST, WEIGHTS, CONFIG, CALIBRATION, TRAINING_TEXTS)
+        }
+        return _contents(folder, opened)
+
+
+def _contents(folder: Path, opened: Mapping[str, BinaryIO | OSError]) -> Contents:
+    hashes = _parse(folder / MANIFEST, _bytes(folder / MANIFEST, opened[MANIFEST]))
     if not {WEIGHTS, CONFIG} <= set(hashes) <= {WEIGHTS, CONFIG, CALIBRATION, TRAINING_TEXTS}:
         raise CheckpointError(f"{folder / MANIFEST} lists {sorted(hashes)}, expected {[CONFIG, WEIGHTS]}")
-    contents = {name: _verified(folder / name, expected) for name, expected in hashes.items()}
+    contents = {name: _verified(folder / name, opened[name], expected) for name, expected in hashes.items()}
     config = _parse(folder / CONFIG, contents[CONFIG])
     if config.get("format") != FORMAT:
         raise CheckpointError(f"{folder / CONFIG} has format {config.get('format')!r}, this version reads {FORMAT}")
@@ -159,15 +171,25 @@ def _load(path: Path, content: bytes) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no safetensors file: {error}") from None
 
 
-def _bytes(path: Path) -> bytes:
+def _open(path: Path, stack: contextlib.ExitStack) -> BinaryIO | OSError:
+    """The open file, or why it cannot be opened: it may be one that the checkpoint does without."""
     try:
-        return path.read_bytes()
+        return stack.enter_context(path.open("rb"))
+    except OSError as error:
+        return error
+
+
+def _bytes(path: Path, opened: BinaryIO | OSError) -> bytes:
+    try:
+        if isinstance(opened, OSError):
+            raise opened
+        return opened.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _verified(path: Path, expected: Any) -> bytes:
-    content = _bytes(path)
+def _verified(path: Path, opened: BinaryIO | OSError, expected: Any) -> bytes:
+    content = _bytes(path, opened)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise CheckpointError(
