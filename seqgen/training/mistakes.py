@@ -80,7 +80,7 @@ class _Walk:
             self.value(flag, place, kind, _loaded(text) if configures else text)
 
     def find(self, where: str, place: str, path: str) -> tuple[str, Any, str] | None:
-        """The place of a dotted path, its annotation and the last name of the path; None if it cannot be judged."""
+        """Follow a dotted path from a place: the place there, its annotation, the last name; None if unknown."""
         kind = None
         names = path.removesuffix("+").split(".")
         for number, name in enumerate(names):
