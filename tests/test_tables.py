@@ -330,3 +330,9 @@ def test_a_table_in_another_encoding(tmp_path: Path) -> None:
     (tmp_path / "x.csv").write_bytes("grün,b\n1,2\n".encode("latin-1"))
     with pytest.raises(DataError, match=r"expected a table in UTF-8$"):
         module(tmp_path / "x.csv")
+
+
+def test_a_row_has_no_unknown_symbols(tmp_path: Path) -> None:
+    codec = Table(["a", "b"], [0.0, 0.0], [1.0, 1.0])
+    with pytest.raises(DataError, match="unknown is 'skip', and a table has no unknown symbols"):
+        table.Table().hold_out(str(tmp_path / "t.csv"), codec, {}, "skip")

@@ -65,6 +65,7 @@ class Audio(DataModule):
 
     folders = True
     content = "sound files"
+    unknowns = False
     planned = ("batch_size", "length", "by", "seed")
 
     def __init__(

@@ -37,6 +37,8 @@ class DataModule(ABC):
     """Whether `path` may be a folder."""
     content: ClassVar[str] = "a text file"
     """What is expected at `path`."""
+    unknowns: ClassVar[bool] = True
+    """Whether items may have parts without a symbol, such as characters outside an alphabet."""
     planned: ClassVar[tuple[str, ...]] = ("batch_size",)
     """The attributes that the split and the order of batches depend on."""
 
@@ -91,9 +93,12 @@ class DataModule(ABC):
         """Read another file with a model's codec and labels, all of it for `everything`; the data module itself.
 
         `unknown` says what becomes of what has no symbol; what is skipped is listed in `skipped`. None is `count` where
-        there is an unknown symbol, else `error`. Raises SeqgenError for `count` where there is none.
+        there is an unknown symbol, else `error`. Raises SeqgenError for `count` where there is none, DataError where
+        items have no unknown parts.
         """
         codec.check_unknown(unknown)
+        if unknown is not None and not self.unknowns:
+            raise DataError(f"unknown is {unknown!r}, and {self.content} has no unknown symbols; expected None")
         self.source, self.codec, self.labels, self.shares = path, codec, labels, (0, 0)
         self.unknown, self.reading_whole = unknown, True
         return self

@@ -25,6 +25,7 @@ class Vectors(DataModule):
     `label_numbers` (N, L) holds their labels. An item's symbols may be drawn anew for every epoch.
     """
 
+    unknowns = False
     batch_size: int
     seed: int
     label_numbers: np.ndarray
