@@ -2,7 +2,8 @@
 
 import inspect
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -62,6 +63,13 @@ def registered(kind: type[T]) -> dict[str, type[T]]:
     """The concrete registered subclasses of a class, by the name that `build` knows them by."""
     known = sorted(_REGISTRY.items())
     return {name: cls for name, cls in known if issubclass(cls, kind) and not inspect.isabstract(cls)}
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that begins with `name`, or else the most similar one, whatever the case; None if none is."""
+    lower = {one.lower(): one for one in known}
+    begins = [one for one in lower if one.startswith(name.lower())]
+    return next((lower[one] for one in begins + get_close_matches(name.lower(), lower, 1)), None)
 
 
 def describe(value: Any) -> Any:

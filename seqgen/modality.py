@@ -80,8 +80,8 @@ class Modality(Configurable, ABC):
         return source
 
     def collection(self, items: Any) -> list[Any] | None:
-        """The items of a collection, such as a pandas Series; None for what is a single item."""
-        return list(items) if isinstance(items, list | tuple) else None
+        """The items of a collection, such as a list; None for what is a single item, such as a NamedTuple."""
+        return list(items) if isinstance(items, list) or type(items) is tuple else None
 
     def items(self, codec: Codec, file: Path | BinaryIO, encoding: str | None = None) -> Iterator[tuple[str, Any]]:
         """The items of a file, or of standard input, and where each of them is: "line 3". By default one item.
@@ -184,6 +184,10 @@ class Modality(Configurable, ABC):
         return {"command": f"{sample_command(name, label)} -n 3 --seed 1", "result": self.show(pipeline.codec, items)}
 
     # -- scores
+
+    def title(self, item: Any) -> str | None:
+        """What an item of a file is called beside its score: a string by itself; None: by the name of the file."""
+        return item if isinstance(item, str) else None
 
     def line(self, total: "Total") -> str:
         """The numbers of a score in one line."""

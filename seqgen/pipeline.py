@@ -245,7 +245,7 @@ class Pipeline:
         if prompt is None:
             return torch.zeros(0, dtype=self.model.output.dtype), self.model.order_number(0)
         places, symbols = self.codec.partial(prompt)
-        order = self.model.order_led_by(places)
+        order = self.model.order_starting_with(places)
         if order is None:
             if not torch.equal(places, torch.arange(len(places))):
                 raise SeqgenError("the model continues the beginning of an item, and the prompt is another part of one")

@@ -340,14 +340,13 @@ def test_a_mistake_is_one_line(
     "command",
     [
         *["", "paint", "sample", "sample text --colour", "sample text -n two", "sample text --temp 1"],
-        *["score text --json=1", "fit --model.lr fast", "fit --moddel.lr 1", "fit --config unknown.yaml"],
+        "score text --json=1",
     ],
 )
 def test_wrong_usage(
     runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.chdir(runs["text"].parent)
-    Path("unknown.yaml").write_text(Path("names.yaml").read_text().replace('"warmup"', '"warmupp"'))
     with pytest.raises(SystemExit) as left:
         main(command.split())
     assert left.value.code == 2
@@ -355,6 +354,27 @@ def test_wrong_usage(
     assert out == ""
     assert "usage: seqgen" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("fit --model.lr fast", "--model.lr is 'fast', expected float"),
+        ("fit --moddel.lr 1", "--moddel.lr is unknown; did you mean --model.lr?"),
+        ("fit --config unknown.yaml", "unknown.yaml: model.warmupp is unknown; did you mean model.warmup?"),
+    ],
+)
+def test_wrong_usage_of_fit_is_one_line(
+    runs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(runs["text"].parent)
+    Path("unknown.yaml").write_text(Path("names.yaml").read_text().replace('"warmup"', '"warmupp"'))
+    assert main(command.split()) == 2
+    assert capsys.readouterr() == ("", f"seqgen fit: {expected}\n")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])

@@ -158,32 +158,37 @@ from itertools import islice
 from seqgen.data.lines import Lines
 from seqgen.data.text import Text
 from seqgen.model import Batch
-data = globals()[sys.argv[1]](sys.argv[2])
-data.setup()
-for loader in (data.train_dataloader(), data.val_dataloader()):
-    list(islice(loader, 3))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+for path in sys.argv[2:]:
+    data = globals()[sys.argv[1]](path)
+    data.setup()
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        list(islice(loader, 3))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 """
 
 
-def memory(cls: str, path: Path, line: str, count: int) -> int:
-    """The largest resident set, in bytes, of a process that reads a file of `count` different lines."""
-    with path.open("w") as sink:
-        sink.writelines(f"{number:07}{line}\n" for number in range(count))
-    answer = subprocess.run([sys.executable, "-c", MEASURE, cls, str(path)], check=True, capture_output=True, text=True)
-    path.unlink()
-    return int(answer.stdout)
+def memory(cls: str, folder: Path, line: str, *counts: int) -> list[int]:
+    """The largest resident set, in bytes, of a process after it read files of so many different lines, each in turn."""
+    paths = [folder / f"{count}.txt" for count in counts]
+    for path, count in zip(paths, counts, strict=True):
+        with path.open("w") as sink:
+            sink.writelines(f"{number:07}{line}\n" for number in range(count))
+    command = [sys.executable, "-c", MEASURE, cls, *map(str, paths)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    for path in paths:
+        path.unlink()
+    return [int(size) for size in answer.stdout.split()]
 
 
 def test_memory_does_not_grow_with_a_text(tmp_path: Path) -> None:
     line = "the quick brown fox jumps over the lazy dog " * 24  # about 1 KiB
-    small = memory("Text", tmp_path / "text", line, 2000)
-    assert memory("Text", tmp_path / "text", line, 100_000) < small + (32 << 20)
+    small, large = memory("Text", tmp_path, line, 2000, 100_000)
+    assert large < small + (32 << 20)
 
 
 def test_an_item_takes_little_memory(tmp_path: Path) -> None:
-    small = memory("Lines", tmp_path / "lines", "letters", 20_000)
-    assert memory("Lines", tmp_path / "lines", "letters", 220_000) < small + 200_000 * 150
+    small, large = memory("Lines", tmp_path, "letters", 20_000, 220_000)
+    assert large < small + 200_000 * 150
 
 
 def test_what_is_held_out_is_read_from_its_first_batch_on() -> None:

@@ -5,6 +5,7 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +31,14 @@ def pipeline(labels: dict[str, list[str]] | None = None, end: bool = True, unkno
 
 
 # Sampling
+
+
+def test_loading_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
+    pipeline().save_pretrained(tmp_path / "model")
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    seqgen.load(tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_samples_begin_with_the_prompt_and_are_the_same_for_the_same_seed() -> None:

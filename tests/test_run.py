@@ -1,9 +1,11 @@
 """The run folder: what is in it, when it is left alone, how it survives Ctrl-C; checkpoints without pickle."""
 
 import hashlib
+import itertools
 import json
 import math
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,7 +24,8 @@ from tiny import TRAINER, last, rows, same, settings, train
 import seqgen
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.cli import main as cli
-from seqgen.training import fit
+from seqgen.modalities import TextModality
+from seqgen.training import fit, progress
 from seqgen.training.run_folder import RunFolder
 from seqgen.training.training_checkpoints import SafeCheckpointIO
 
@@ -266,3 +270,34 @@ def test_a_checkpoint_replaces_another_whole_or_not_at_all(tmp_path: Path, monke
         SafeCheckpointIO().save_checkpoint({"a": 2}, path)
     assert SafeCheckpointIO().load_checkpoint(path) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_samples_that_fail_come_after_the_checkpoint_and_do_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the kind of data and the error."""
+    steps = []
+
+    def fails(self: TextModality, pipeline: Any, path: Path, *rest: Any) -> Any:
+        steps.append((last(tmp_path / "run")["global_step"], path.name))
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(TextModality, "preview", fails)
+    assert train(tmp_path / "run", settings(tmp_path, "names"), "--trainer.max_steps=12") == 0
+    assert steps == [(6, "step-0000006"), (12, "step-0000012")]
+    assert "no samples at step 6: RuntimeError: no memory left" in capsys.readouterr().err
+
+
+def test_progress_is_a_line_every_few_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Step, running mean, symbols a second and time left; the first within five seconds, then every ten."""
+    clock = itertools.count(0, 1.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    config = settings(tmp_path, "names")
+    config["trainer"] |= {"max_steps": 24, "val_check_interval": 24}
+    assert train(tmp_path / "run", config) == 0
+    found = re.findall(r"^step (\d+) nats (\d\.\d{4}) ([\d,]+) symbols/s, (\d+) s left$", capsys.readouterr().err, re.M)
+    assert [int(step) for step, *_ in found] == [4, 14, 24]
+    assert all(1 < float(nats) < 3 for _, nats, *_ in found)
+    assert [int(left) for *_, left in found] == [20, 10, 0]

@@ -161,7 +161,7 @@ def test_the_conditioning_matters_where_it_stands() -> None:
 def test_features_are_refused() -> None:
     model, x = wavenet(Categorical(3), features=2, hop=4), torch.zeros(1, 9, dtype=torch.int64)
     for features, expected in (
-        (None, "conditioned on 2 features a frame, got none"),
+        (None, "got no features, expected frames of 2 numbers"),
         (torch.zeros(1, 3, 5), r"features are \(1, 3, 5\), expected \(batch, frames, 2\)"),
         (torch.zeros(1, 0, 2), "one frame or more"),
         (torch.zeros(1, 2, 2), "2 frames of 4 symbols condition 8 symbols, expected 9"),

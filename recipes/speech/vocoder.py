@@ -137,7 +137,7 @@ def resynthesize(
 
 
 def held_out(data: Audio, count: int, seconds: float) -> tuple[list[Clip], list[dict[str, str]]]:
-    """The first `count` clips of the test, calibration and validation parts, cut to `seconds`, with their labels.
+    """The first `count` clips of the test, calibration and validation parts, cut to `seconds`, and their labels.
 
     Raises SeqgenError if there are fewer, or if `seconds` is shorter than a sample.
     """

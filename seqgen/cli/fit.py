@@ -9,12 +9,13 @@ def fit(arguments: list[str]) -> int:
 
     kept, modules = _imports(arguments)
     import_modules(modules)
-    from seqgen.training.fit import UsageError, main
+    from seqgen.training.fit import main
+    from seqgen.training.mistakes import UsageError
 
     try:
         return main(kept)
     except UsageError as error:
-        print(f"seqgen fit: {error}", file=sys.stderr)
+        print(f"seqgen fit: {' '.join(str(error).split())}", file=sys.stderr)
         return 2
 
 

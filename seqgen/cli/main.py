@@ -12,7 +12,7 @@ from seqgen.cli.evaluate import calibrate, evaluate
 from seqgen.cli.info import info
 from seqgen.cli.sample import sample
 from seqgen.cli.score import score
-from seqgen.config import SeqgenError
+from seqgen.config import SeqgenError, nearest
 
 # torch and what is built on it are imported by the commands that need them: --help answers at once.
 
@@ -73,10 +73,21 @@ def spin_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser, also of each command, that names the option nearest to an unknown one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options. Exits with status 2 if one is unknown."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+            near = nearest(unknown[0].partition("=")[0].lstrip("-"), known) if unknown[0].startswith("--") else None
+            self.error(f"unrecognized arguments: {' '.join(unknown)}" + f"; did you mean --{near}?" * bool(near))
+        return options, unknown
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="seqgen", description="Train, sample and score autoregressive models.", allow_abbrev=False
-    )
+    parser = Parser(prog="seqgen", description="Train, sample and score autoregressive models.", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, help="show the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("fit", help="train a model: seqgen fit --config trainer.yaml --config names/gru.yaml")

@@ -104,10 +104,11 @@ class Report:
         """Outcomes with the rank among others: of a group at once, as background models score in batches."""
         from seqgen.inference.items import score_items
 
+        prefix = self.options.prefix
         outcomes = score_items(
             self.pipeline,
             self._items(),
-            prefix=self.options.prefix,
+            prefix=None if prefix is None else self.modality.read(self.pipeline.codec, prefix),
             label=self.label,
             end=not self.options.no_end,
             unknown=self.options.unknown,
@@ -115,7 +116,7 @@ class Report:
         )
         names = iter(self.options.items or [])
         for outcome, background in self._against_background(outcomes):
-            name = next(names, None) or (outcome.item if isinstance(outcome.item, str) else str(self.options.file))
+            name = next(names, None) or self.modality.title(outcome.item) or str(self.options.file)
             if outcome.wrong is not None:
                 self._refuse(outcome, outcome.wrong)
             else:

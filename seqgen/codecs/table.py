@@ -15,7 +15,7 @@ from seqgen.codecs.vectors import Vectors
 from seqgen.config import SeqgenError, WrongType
 
 Row = dict[str, float]
-BEYOND = 1e18
+LARGEST = 1e18
 """Largest standardized value: near the square root of the largest float32, so that its square does not overflow."""
 
 
@@ -115,10 +115,10 @@ class Table(Vectors):
     def standardize(self, numbers: np.ndarray, places: Any = slice(None)) -> np.ndarray:
         """z, float32, of numbers (..., D), or of numbers (S,) in the columns `places`. Raises UnknownSymbol."""
         symbols = (numbers - self.means[places]) / self.scales[places]
-        if (wrong := np.argwhere(~(np.abs(symbols) < BEYOND))).size:
+        if (wrong := np.argwhere(~(np.abs(symbols) < LARGEST))).size:
             far = float(symbols[tuple(wrong[0])])
             raise UnknownSymbol(
-                f"got a number {far:.3g} standard deviations from its column's mean, expected less than {BEYOND:g}"
+                f"got a number {far:.3g} standard deviations from its column's mean, expected less than {LARGEST:g}"
             )
         standardized: np.ndarray = symbols.astype(np.float32)
         return standardized

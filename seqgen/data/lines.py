@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from seqgen.codec import Codec, UnknownSymbol
+from seqgen.codec import Codec
 from seqgen.codecs import Chars
 from seqgen.data.corpus import Corpus
 from seqgen.data.loader import Loader, counts, rng, store, tensor
@@ -106,21 +106,9 @@ class Lines(DataModule):
         return self._known(self._table(lines(pieces)))
 
     def _known(self, items: Iterator[tuple[int, Item]]) -> Iterator[Item]:
-        """Of a file that is read with a model's codec, those that have symbols; else all.
-
-        Raises UnknownSymbol with the line of one that has none, unless it is skipped.
-        """
+        """The items that are used."""
         self.skipped = []
-        for line, item in items:
-            wrong = self.codec.refusal(item.text, self.unknown) if self.reading_whole else None
-            if wrong is None:
-                yield item
-            elif self.unknown == "skip":
-                self.skipped.append(f"line {line}: {wrong}")
-            else:
-                raise UnknownSymbol(
-                    f"{self.path}, line {line}: {wrong}; unknown='skip' leaves such lines out"
-                ) from wrong
+        return (item for line, item in items if self.admits(f"line {line}", item.text))
 
     def _table(self, rows: Iterator[str]) -> Iterator[tuple[int, Item]]:
         comma = self.path.suffix == ".csv"

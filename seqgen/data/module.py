@@ -7,7 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
-from seqgen.codec import Codec, Unknown
+from seqgen.codec import Codec, Unknown, UnknownSymbol
 from seqgen.data.corpus import Corpus, sha256
 from seqgen.data.loader import Loader
 from seqgen.inference.detect import MOST, Calibration, calibrate
@@ -97,6 +97,19 @@ class DataModule(ABC):
         self.source, self.codec, self.labels, self.shares = path, codec, labels, (0, 0)
         self.unknown, self.reading_whole = unknown, True
         return self
+
+    def admits(self, where: str, item: Any) -> bool:
+        """Whether an item is used; one with parts that have no symbol is left out where they are to be skipped.
+
+        `where` is its place in the file, such as "line 3". Only files that are read with a model's codec have such
+        items: a codec that is yet to be fitted gets all of them. Raises UnknownSymbol unless they are to be skipped.
+        """
+        wrong = self.codec.refusal(item, self.unknown) if self.reading_whole else None
+        if wrong is not None and self.unknown != "skip":
+            raise UnknownSymbol(f"{self.source}, {where}: {wrong}; unknown='skip' leaves such items out") from wrong
+        if wrong is not None:
+            self.skipped.append(f"{where}: {wrong}")
+        return wrong is None
 
     # -- labels
 

@@ -11,17 +11,19 @@ import torch
 from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs import Chars
 from seqgen.data.corpus import Corpus
-from seqgen.data.loader import PARTS, Loader, counts, store, tensor
+from seqgen.data.loader import PARTS, Loader, counts, rng, store, tensor
 from seqgen.data.module import DataModule
-from seqgen.inference.detect import MOST, Calibration, calibrate
+from seqgen.inference.detect import Calibration, calibrate
 from seqgen.inference.score import NUMBERS
 from seqgen.media.files import CountedLines, DataError, read_text
 from seqgen.model import Batch, Model
 
-SHORTEST = 8
-"""Symbols of the shortest stretches that a text is ranked among."""
-LONGEST = 128
-"""Symbols of the longest of them, and of a held-out window at least."""
+STRETCHES = 8000
+"""Stretches of a text in its calibration set, if it has as many symbols."""
+LONGEST = 256
+"""Symbols of the longest of these."""
+WINDOW = 128
+"""Symbols of a held-out window at least."""
 
 
 class Text(DataModule):
@@ -121,30 +123,41 @@ class Text(DataModule):
         """Windows of a held-out part."""
         # A lane begins without a past; with 5,000 symbols or more in each that costs nothing that shows.
         lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
-        return self._loader(part, lanes, max(self.length, LONGEST))
+        return self._loader(part, lanes, max(self.length, WINDOW))
 
     def calibration(self, model: Model) -> Calibration | None:
-        """Scores of stretches of 8, 16, 32 ... symbols that begin where a line does, as does what people write."""
+        """Scores of stretches of 1 to 256 symbols that begin where a line does, as the texts that people write do.
+
+        Lengths are log-uniform, so that a text of any length has its like. There are as many stretches as symbols,
+        8,000 at most; they overlap.
+        """
         if not len(self.parts["calibration"]):
             return None
         return calibrate(model, self._stretches(), self.codec.log_jacobian)
 
     def _stretches(self) -> Iterator[Batch]:
+        """The stretches from the longest to the shortest; each length is spread over the whole part."""
         symbols = self.parts["calibration"]
-        length = min(SHORTEST, len(symbols))
+        count = min(STRETCHES, len(symbols))
+        begins = self._begins(symbols)
+        longest = min(LONGEST, len(symbols) - begins[0])
+        lengths = np.rint(np.geomspace(longest, 1, count)).astype(np.int64)
+        inside = np.searchsorted(begins, len(symbols) - lengths, side="right")  # begins with room for the stretch
+        places = begins[(rng(0).random(count) * inside).astype(np.int64)]
+        first = 0
+        while first < count:
+            rows = max(1, NUMBERS // (int(lengths[first]) * self.symbols_known))
+            group, columns = slice(first, first + rows), np.arange(lengths[first])
+            x = symbols[np.minimum(places[group, None] + columns, len(symbols) - 1)]
+            yield Batch(tensor(x), torch.from_numpy(columns < lengths[group, None]))
+            first += rows
+
+    def _begins(self, symbols: np.ndarray) -> np.ndarray:
+        """Where lines begin that are not empty; every place of a text without lines."""
         ends = [self.codec.decode(torch.tensor([symbol])).endswith("\n") for symbol in range(self.symbols_known)]
         ending = np.array(ends)[symbols]
         begins = np.flatnonzero(np.append(True, ending[:-1]) & ~ending)
-        if len(begins) < 2:  # there are no lines
-            begins = np.arange(0, len(symbols), length)
-        while length <= LONGEST:
-            places = begins[begins + length <= len(symbols)]
-            places = places[:: max(1, -(-len(places) // MOST))]
-            rows = max(1, NUMBERS // (length * self.symbols_known))
-            for first in range(0, len(places), rows):
-                x = tensor(symbols[places[first : first + rows, None] + np.arange(length)])
-                yield Batch(x, torch.ones_like(x, dtype=torch.bool))
-            length *= 2
+        return begins if len(begins) > 1 else np.arange(len(symbols))
 
     def _loader(self, part: str, lanes: int, length: int) -> Loader:
         lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer

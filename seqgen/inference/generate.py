@@ -10,7 +10,7 @@ from seqgen.output import PLAIN, Sampling
 
 
 def draw_noise(batch: int, length: int, seed: int) -> Tensor:
-    """Uniform noise (B, T) in [0, 1), float64, from one generator; row b does not depend on how many rows follow."""
+    """Uniform noise (B, T) in [0, 1), float64, from one seeded generator; row b does not depend on B."""
     return torch.rand(batch, length, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 

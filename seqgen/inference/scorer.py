@@ -33,7 +33,7 @@ class Scorer:
         if prefix is not None and self.codec.length is not None:
             raise SeqgenError("items that all have the same number of symbols are scored whole, expected no prefix")
         before = torch.zeros(0, dtype=self.model.output.dtype) if prefix is None else self.codec.encode(prefix)
-        order = self.model.order_led_by(torch.arange(len(before)))
+        order = self.model.order_starting_with(torch.arange(len(before)))
         results: dict[int, Scores] = {}
         for places, batch in self._batches(items, before, prefix, label, end):
             columns = score_batch(self.model, batch, order=order, detail=True).columns

@@ -41,6 +41,10 @@ class SoundModality(Modality):
     printable = False
     key = "file"
 
+    def collection(self, items: Any) -> list[Any] | None:
+        """A list; a Clip is a tuple, and one item."""
+        return items if isinstance(items, list) else None
+
     def pieces(self, codec: Codec, item: Any) -> Iterator[Any]:
         """The clip itself, which the codec reads in blocks."""
         return iter([item])

@@ -45,8 +45,9 @@ class TextModality(Modality):
         return None if isinstance(item, str) else item
 
     def write(self, codec: Codec, items: list[Any], path: Path) -> list[Path]:
-        """One file in UTF-8: a text a line, or several lines each and a rule between them."""
-        write_atomically(path, (self.show(codec, items) + "\n").encode("utf-8", "surrogatepass"))
+        """One file in UTF-8: a text a line, or several lines each and a rule between them; one long text as it is."""
+        end = "" if codec.end is None and len(items) == 1 else "\n"
+        write_atomically(path, (self.show(codec, items) + end).encode("utf-8", "surrogatepass"))
         return [path]
 
     def show(self, codec: Codec, items: list[Any]) -> str:

@@ -8,6 +8,7 @@ import logging
 import math
 import shutil
 import sys
+import textwrap
 import warnings
 from functools import partial
 from pathlib import Path
@@ -32,6 +33,7 @@ from seqgen.config import SeqgenError
 from seqgen.data.module import DataModule
 from seqgen.data.runs import construct
 from seqgen.pipeline import load
+from seqgen.training.mistakes import UsageError, explain
 from seqgen.training.module import Training
 from seqgen.training.progress import Events, Progress
 from seqgen.training.run_folder import LAST, RunFolder, Stopped
@@ -42,10 +44,19 @@ SHARED = "trainer.yaml"
 OWN = ("checkpoints", "model", "samples")
 """Folders of a run, and below its files, which --overwrite deletes."""
 FILES = ("config.yaml", "metrics.csv", "events.out.tfevents.*")
-
-
-class UsageError(SeqgenError):
-    """Arguments or a configuration that cannot be understood."""
+FLAGS: dict[str, Any] = {
+    "config": str,
+    "run": str,
+    "recipe": str | None,
+    "seed_everything": int,
+    "data": DataModule,
+    **dict.fromkeys(("help", "print_config", "resume", "overwrite")),  # switches
+}
+"""The flags of the parser below, for messages about mistakes."""
+GROUPS = {"trainer": Trainer, "model": Training}
+"""Classes whose arguments are flags."""
+WIDTH = 200
+"""Most characters of a message of the parser's that is printed."""
 
 
 def main(arguments: list[str]) -> int:
@@ -70,6 +81,7 @@ def _parser() -> ArgumentParser:
         description="Train a model by YAML and flags. `--data.help Text`, `--data.help Lines` and "
         "`--model.model.help RNN` list the arguments of a class.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("--config", action="config", help="a file of configuration, or an installed recipe")
     parser.add_argument("--run", type=str, default="runs/default", help="the run folder")
@@ -89,8 +101,9 @@ def _parsed(arguments: list[str]) -> tuple[ArgumentParser, Namespace]:
     given = _recipes(_resumed(arguments))
     try:
         config = parser.parse_args(given)
-    except ArgumentError as error:
-        raise UsageError(str(error).strip().splitlines()[0]) from None
+    except (ArgumentError, UnicodeDecodeError) as error:
+        explain(given, FLAGS, GROUPS)
+        raise UsageError(textwrap.shorten(str(error), WIDTH)) from None
     if config["recipe"] is None:
         config["recipe"] = _recipe_name(arguments)
     return parser, config

@@ -97,7 +97,7 @@ class Training(LightningModule):
         data.connect(self.model.receptive_field)
         self.normaliser = data.symbols_per_batch
         if (rows := data.marginals()) is not None:
-            self.model.begin(rows)
+            self.model.init_from_marginals(rows)
         if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
             self.average = AveragedModel(self.model, multi_avg_fn=_average(self.ema))
 
