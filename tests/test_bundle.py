@@ -4,6 +4,7 @@ import itertools
 import json
 import math
 import shlex
+import shutil
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,7 @@ from seqgen.checkpoints import folder as checkpoint
 from seqgen.checkpoints.card import card
 from seqgen.checkpoints.folder import BUNDLED, CheckpointError, bundled
 from seqgen.codecs.sound import Sound
-from seqgen.data.seen import seen
+from seqgen.data.runs import open_data
 from seqgen.training import bundling as bundle
 from seqgen.training.bundling import COST, TRAINED, rounded, training_command
 from seqgen.training.run_folder import RunFolder
@@ -55,7 +56,7 @@ def test_a_bundled_model(name: str) -> None:
     assert told["bits"] < COST
     assert told["dtype"] in ("float16", "bfloat16")
     text = (folder / "card.md").read_text(encoding="utf-8")
-    assert text == card(name, folder, pipeline)
+    assert text == card(name, folder)
     weights = json.loads((folder / checkpoint.MANIFEST).read_text())[checkpoint.WEIGHTS]
     for fact in (pipeline.provenance["licence"], pipeline.provenance["command"], weights, "parameters", "held out"):
         assert fact in text
@@ -102,8 +103,8 @@ def test_bundling_a_run(run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPat
     assert len(made.calibration.scores) == 2
     assert made.score(WORDS[0], p_value="low").p_value > 0
     assert "`seqgen sample mine --label sex=F -n 12 --seed 1`" in (tmp_path / "mine" / "card.md").read_text()
-    known = seen(tmp_path / "mine", made)
-    assert known == seen(run, seqgen.load(run))
+    known = made.training_texts
+    assert known == seqgen.load(run).training_texts
     assert known is not None
     assert len(known) == sum(word in known for word in WORDS) == len(WORDS) - 20
     assert "no word of these" not in known
@@ -121,11 +122,16 @@ def test_weights_that_sixteen_bits_would_hurt_stay_as_they_are(run: Path, monkey
     assert rounded(pipeline, run).pipeline is pipeline
 
 
-def test_the_training_data_of_a_run_that_changed_is_not_known(run: Path) -> None:
-    pipeline = seqgen.load(run)
-    pipeline.provenance["data_sha256"] = "0"
-    assert seen(run, pipeline) is None
-    assert seen(run / "model", pipeline) is None
+def test_the_training_texts_are_known_without_the_data(run: Path, tmp_path: Path) -> None:
+    """Training writes their hashes: neither the corpus nor a data module is needed to tell what is new."""
+    shutil.copytree(run / "model", tmp_path / "model")
+    known = seqgen.load(tmp_path).training_texts
+    assert known is not None
+    data = open_data(seqgen.load(run), run)
+    texts = {part: list(data.texts(part)) for part in data.parts}
+    assert all(text in known for text in texts["train"])
+    assert not any(text in known for part in ("val", "calibration", "test") for text in texts[part])
+    assert len(known) == len(set(texts["train"]))
 
 
 def test_the_command_tells_how_a_run_differs_from_its_recipe(tmp_path: Path) -> None:
