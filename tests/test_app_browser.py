@@ -339,7 +339,7 @@ def test_all_tabs_are_in_view_on_a_phone(phone: Any) -> None:
         (["Score", "Table"], "Score", "#table-numbers", "#table-numbers pre"),
         (["Compare"], "Compare", "#columns", "#compare-status:has-text('Done.')"),
     ],
-    ids=" ".join,
+    ids=["text", "audio", "images", "table", "score-text", "score-image", "score-table", "compare"],
 )
 def test_a_result_is_in_view_on_a_phone(phone: Any, titles: list[str], word: str, result: str, done: str) -> None:
     tab(phone, titles[0])

@@ -28,7 +28,8 @@ MADE = r'[^"]*/seqgen-app-[^"]*'
 
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
-    with served.app(tmp_path_factory.mktemp("app") / "log.txt") as running:
+    folder = tmp_path_factory.mktemp("app")
+    with served.app(folder / "log.txt", [served.rows(folder / "rows")]) as running:
         yield running
 
 
@@ -116,6 +117,8 @@ VALID: dict[str, list[Any]] = {
     "sample_audio": ["digits-speech", 0.05, "", 1.0, 1, None],
     "score_text": ["names", "Maria", ""],
     "score_audio": ["digits-speech", None, ""],
+    "sample_table": ["rows", "9,,", 2, "", 1.0, 1],
+    "score_table": ["rows", "9,1.5,0.25", ""],
 }
 ODD = [
     f"{CALL}/nothing",
