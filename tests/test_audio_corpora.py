@@ -541,10 +541,10 @@ def test_another_platform_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         (lambda: speech.SpokenDigits(takes=0), "takes is 0, expected 1 or more"),
         (lambda: speech.SpokenLines(lines=0), "lines is 0, expected 1 or more"),
-        (lambda: speech.SpokenDigits([]), "voices is .*, expected a list of different voices"),
+        (lambda: speech.SpokenDigits([]), "voices is .*, expected a list of distinct voices"),
         (lambda: speech.SpokenDigits("en-us"), "voices is 'en-us', expected a list"),
-        (lambda: speech.SpokenDigits(["en-us", "en-us"]), "expected a list of different voices"),
-        (lambda: speech.SpokenDigits(["../../etc"]), "voices has '../../etc', expected one of eSpeak NG"),
+        (lambda: speech.SpokenDigits(["en-us", "en-us"]), "expected a list of distinct voices"),
+        (lambda: speech.SpokenDigits(["../../etc"]), "voices has '../../etc', expected a voice of eSpeak NG"),
     ],
 )
 def test_the_voice_refuses_a_mistake(make: Callable[[], Any], expected: str) -> None:
