@@ -1,1 +1,1 @@
-"""The app of seqgen: hear models, read them and score with them, in the browser. A thin consumer of Pipeline."""
+"""The app: sample from models and score with them in the browser. A thin consumer of Pipeline and Modality."""

@@ -1,4 +1,4 @@
-"""Bodies of requests, read and counted before anything else looks at them."""
+"""Bodies of HTTP requests, read and measured before the app sees them."""
 
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
@@ -6,25 +6,25 @@ from typing import Any
 Message = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[Message]]
 DRAINED = 20
-"""A body so many times too long is read to its end, so that the answer arrives; of a longer one the line is cut."""
+"""A body of up to so many times the allowed bytes is read to its end, so that the client gets the answer."""
 
 
-class Shut(Exception):
-    """A request that is turned away with a status and a word."""
+class Rejected(Exception):
+    """A request that is answered with an HTTP status and a message instead of reaching the app."""
 
-    def __init__(self, status: int, word: str) -> None:
-        super().__init__(word)
+    def __init__(self, status: int, message: str) -> None:
+        super().__init__(message)
         self.status = status
 
 
 async def read(receive: Receive, headers: dict[str, str], most: int) -> bytes:
-    """The body. Raises Shut for one that is too long, once it was read and thrown away."""
+    """The body, of at most `most` bytes. Raises Rejected for a longer one, once it has been read and dropped."""
     length = headers.get("content-length", "0")
     parts, size, more = [], 0, not length.isdigit() or int(length) <= DRAINED * most
     while more:
         message = await receive()
         if message["type"] == "http.disconnect":
-            raise Shut(400, "The request broke off.")
+            raise Rejected(400, "The connection was closed before the end of the request.")
         part, more = message.get("body", b""), message.get("more_body", False)
         size += len(part)
         if size <= most:
@@ -32,12 +32,12 @@ async def read(receive: Receive, headers: dict[str, str], most: int) -> bytes:
         elif size > DRAINED * most:
             break
     if size > most or (length.isdigit() and int(length) > most):
-        raise Shut(413, f"The request is longer than {most:,} bytes.")
+        raise Rejected(413, f"The request is longer than {most:,} bytes.")
     return b"".join(parts)
 
 
 def replayed(body: bytes, receive: Receive) -> Receive:
-    """Gives the body once, then what comes behind it, which is the end of the connection."""
+    """A `receive` that gives a body that was read already, then what follows it: the end of the connection."""
     given = False
 
     async def replay() -> Message:
@@ -51,7 +51,7 @@ def replayed(body: bytes, receive: Receive) -> Receive:
 
 
 def counted(receive: Receive, most: int) -> Receive:
-    """The body as it comes, up to so many bytes."""
+    """A `receive` that raises Rejected once more than `most` bytes of the body have come."""
     size = 0
 
     async def count() -> Message:
@@ -62,7 +62,7 @@ def counted(receive: Receive, most: int) -> Receive:
             while message.get("more_body", False) and size < DRAINED * most:
                 message = await receive()
                 size += len(message.get("body", b""))
-            raise Shut(413, f"The upload is longer than {most:,} bytes.")
+            raise Rejected(413, f"The upload is longer than {most:,} bytes.")
         return message
 
     return count

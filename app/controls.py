@@ -1,127 +1,121 @@
-"""The controls that several tabs share."""
+"""Controls that several tabs share, and how their events are connected."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import gradio as gr
 
-from seqgen_app.asked import asked
-from seqgen_app.examples import digits
+from seqgen_app.catalog import Catalog, Entry
+from seqgen_app.errors import report_errors
 from seqgen_app.limits import Limits
-from seqgen_app.shelf import Entry, Kind, Shelf
 
 LABELS = 3
-"""The most labels of a model that have a control each."""
-RAW: dict[str, Any] = {"preprocess": False, "api_visibility": "private", "concurrency_id": "work"}
-"""Of events that do work: values arrive as they were sent, and Limits judges them, as it does those of the API."""
-PLAIN: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
-"""Of events that only turn the controls."""
+"""How many labels of a model have a control each, at most."""
+WORK: dict[str, Any] = {"preprocess": False, "api_visibility": "private", "concurrency_id": "work"}
+"""Options of events that compute. Values arrive as they were sent: Limits checks them, as it does those of the API."""
+UPDATE: dict[str, Any] = {"queue": False, "api_visibility": "private", "show_progress": "hidden"}
+"""Options of events that only update controls."""
+SHOW = """() => {
+    const result = document.getElementById('%s');
+    const show = () => {
+        const top = result.getBoundingClientRect().top;
+        if (top < 0 || top > innerHeight / 2) result.scrollIntoView({behavior: 'smooth', block: 'start'});
+    };
+    show();
+    new MutationObserver((changes, observer) => { observer.disconnect(); setTimeout(show, 100); })
+        .observe(result, {subtree: true, childList: true, characterData: true});
+}"""
+"""JavaScript that scrolls to a result at once, and again at its first change, since it has its size only then."""
 
 
-def model_picker(names: Sequence[str], hint: str) -> gr.Dropdown:
-    """The models by name; there is no way to say a path."""
-    return gr.Dropdown(list(names), value=names[0], label="Model", info=hint, interactive=True)
+def model_and_labels(models: Catalog, choose: bool = False) -> tuple[gr.Dropdown, list[gr.Dropdown]]:
+    """The models by name, and a control for each label of the chosen one; those left over are hidden.
+
+    With `choose` the first class of each label is chosen, for models whose unconditional samples are of mixed classes.
+    """
+    model = gr.Dropdown(models.names, value=models.names[0], label="Model", interactive=True)
+    choices = _label_choices(models.first, choose)
+    with gr.Row(visible=bool(models.first.pipeline.labels)) as row:
+        labels = [gr.Dropdown(**choice, interactive=True, min_width=120) for choice in choices]
+
+    @report_errors
+    def update(name: Any) -> list[Any]:
+        entry = models.get(name)
+        updates = [gr.update(**choice) for choice in _label_choices(entry, choose)]
+        return [gr.update(visible=bool(entry.pipeline.labels)), *updates]
+
+    model.change(update, model, [row, *labels], preprocess=False, **UPDATE)
+    return model, labels
 
 
-def label_pickers(entry: Entry, made: bool = False) -> list[gr.Dropdown]:
-    """A control for each label of a model; those beyond are hidden."""
-    with gr.Row():
-        return [gr.Dropdown(**choice, interactive=True, min_width=120) for choice in label_choices(entry, made)]
-
-
-def label_choices(entry: Entry, made: bool) -> list[dict[str, Any]]:
-    """What the controls of a model's labels show; of pictures and sounds to be made, the first class is chosen."""
-    labels = list(entry.pipeline.labels.items())[:LABELS]
+def _label_choices(entry: Entry, choose: bool) -> list[dict[str, Any]]:
     shown = [
         {
             "label": name.capitalize(),
             "choices": [("any", ""), *((one, one) for one in classes)],
-            "value": classes[0] if made and entry.kind != "text" and classes else "",  # one of no class is odd
+            "value": classes[0] if choose and classes else "",
+            "visible": True,
         }
-        for name, classes in labels
+        for name, classes in list(entry.pipeline.labels.items())[:LABELS]
     ]
-    hidden = {"label": "Label", "choices": [("any", "")], "value": ""}
-    return [{**one, "visible": True} for one in shown] + [{**hidden, "visible": False}] * (LABELS - len(shown))
+    hidden = {"label": "Label", "choices": [("any", "")], "value": "", "visible": False}
+    return shown + [hidden] * (LABELS - len(shown))
 
 
-def label_updates(entry: Entry, made: bool = False) -> list[Any]:
-    """The same, for controls that are there."""
-    return [gr.update(**choice) for choice in label_choices(entry, made)]
-
-
-def said(entry: Entry, values: Sequence[Any]) -> dict[str, Any]:
-    """The labels that were chosen."""
+def chosen_labels(entry: Entry, values: Sequence[Any]) -> dict[str, Any]:
+    """The labels of a model for which a class is chosen."""
     return {name: value for name, value in zip(entry.pipeline.labels, values, strict=False) if value}
 
 
 def temperature(limits: Limits, value: float = 0.8) -> gr.Slider:
-    """How bold the model is."""
+    """The sampling temperature."""
     return gr.Slider(
         *(0, limits.temperature, value),
         step=0.05,
         label="Temperature",
-        info="Low plays safe, 1 is the model as it is, high takes risks.",
-    )
-
-
-def picture(label: str, name: str) -> gr.Image:
-    """Where a picture is handed in; it goes to the model as the file that it is."""
-    return gr.Image(sources=["upload", "clipboard"], type="filepath", label=label, height=220, buttons=[], elem_id=name)
-
-
-def invert() -> gr.Checkbox:
-    """Whether a picture is dark on light where the model's are light on dark."""
-    return gr.Checkbox(
-        False, label="Exchange black and white", info="For dark strokes on light paper; the model's are the other way."
-    )
-
-
-def picture_examples(target: gr.Image, name: str) -> None:
-    """Pictures to click."""
-    gr.Examples(
-        [[path] for path in digits()], [target], label="Try one of these", api_visibility="private", elem_id=name
+        info="1 is the model's own distribution; 0 always takes the likeliest symbol.",
     )
 
 
 def seed() -> gr.Textbox:
-    """The number that all chance comes from; a box of text, since one of numbers takes empty for 0."""
+    """The seed; a box of text, because a box of numbers reports 0 when it is empty."""
     return gr.Textbox(
         label="Seed", info="The same seed gives the same result.", placeholder="a new one each time", max_lines=1
     )
 
 
 def used_seed(target: gr.Textbox) -> gr.Textbox:
-    """The seed that was used, and a button that keeps it."""
+    """The seed of the result, and a button that copies it into the seed's control."""
     with gr.Row(elem_classes="used"):
         used = gr.Textbox(
             label="Seed used", interactive=False, scale=2, min_width=120, max_lines=1, elem_classes="seed-used"
         )
         keep = gr.Button("Use it again", size="sm", scale=1, min_width=110)
-    keep.click(lambda number: number, used, target, preprocess=False, **PLAIN)
+    keep.click(lambda number: number, used, target, preprocess=False, **UPDATE)
     return used
 
 
-def go_and_stop(word: str) -> tuple[gr.Button, gr.Button]:
-    """The two buttons."""
+def run_and_stop(word: str) -> tuple[gr.Button, gr.Button]:
+    """The button that starts a request, and the one that stops it."""
     with gr.Row():
         return gr.Button(word, variant="primary", min_width=120), gr.Button("Stop", variant="stop", min_width=80)
 
 
-def stops(button: gr.Button, run: Any, status: gr.Markdown) -> None:
-    """Let the button cancel a run, and say so once that is done."""
-    button.click(None, cancels=[run], queue=False).then(lambda: "Stopped.", None, status, **PLAIN)
+def on_click(
+    button: gr.Button,
+    function: Callable[..., Any],
+    inputs: list[Any],
+    outputs: list[Any],
+    *,
+    status: gr.components.Component,
+    result: str,
+    stop: gr.Button | None = None,
+) -> None:
+    """Run a function when a button is clicked, and scroll to its result, the element of that id.
 
-
-def turn(shelf: Shelf, kind: Kind, made: bool = False) -> Any:
-    """What the controls of labels become once another model is chosen."""
-
-    @asked
-    def turned(model: Any) -> list[Any]:
-        return label_updates(shelf.get(model, kind), made)
-
-    return turned
-
-
-def first(shelf: Shelf, kind: Kind) -> Entry:
-    """The model that is chosen when the page opens."""
-    return shelf.entries[shelf.names(kind)[0]]
+    Progress is shown at `status`; the button `stop` cancels the run and says so there.
+    """
+    run = button.click(function, inputs, outputs, **WORK, show_progress_on=[status])
+    button.click(None, js=SHOW % result, **UPDATE)
+    if stop is not None:
+        stop.click(None, cancels=[run], queue=False).then(lambda: "Stopped.", None, status, **UPDATE)

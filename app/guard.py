@@ -1,4 +1,4 @@
-"""The door: what every HTTP request must be before anything else looks at it."""
+"""Checks of every HTTP request before it reaches Gradio: host, origin, size, JSON, and the values of its event."""
 
 import json
 import math
@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from seqgen_app.body import Message, Receive, Shut, counted, read, replayed
+from seqgen_app.body import Message, Receive, Rejected, counted, read, replayed
 from seqgen_app.limits import Limits, Refused
 
 Send = Callable[[Message], Awaitable[None]]
@@ -18,7 +18,7 @@ PREFIX = "/gradio_api"
 UPLOAD = f"{PREFIX}/upload"
 UNUSED = ("vibe-", "undo-vibe-", "process_recording", "deep_link", "run-history", "runs", "proxy=", "call/v2")
 CLOSED = (*(f"{PREFIX}/{name}" for name in UNUSED), "/monitoring")
-"""Parts of Gradio that this app has no use for."""
+"""Routes of Gradio that this app does not use."""
 HEADERS = [
     (
         b"content-security-policy",
@@ -30,11 +30,15 @@ HEADERS = [
 
 
 class Guard:
-    """ASGI: turns away other sites, other hosts, and bodies that are too long, nested, no JSON, or not an event's.
+    """ASGI middleware: rejects other hosts and origins, and bodies that are too long or do not fit an event.
 
-    `hosts` are the names under which the app may be called, None for any; `files` is the folder of uploads, the only
-    files that a request may name; `event(path, body)` is what values the event of a request takes, for each a range
-    that it lies in or None for any, and None where there is no such event.
+    Args:
+        app: The application behind it.
+        limits: Those of bodies and of nested JSON.
+        hosts: The names under which the app may be called; None: any.
+        files: The folder of uploads, the only files that a request may name.
+        event: `event(path, body)` gives, for each value of the event that a request names, the range that it must lie
+            in, or None for any value; None where there is no such event.
     """
 
     def __init__(
@@ -48,7 +52,7 @@ class Guard:
         self.app, self.limits, self.hosts, self.files, self.event = app, limits, hosts, files, event
 
     async def __call__(self, scope: Message, receive: Receive, send: Send) -> None:
-        """Let the request in, or answer it."""
+        """Pass the request on, or answer it with an error."""
         if scope["type"] != "http":
             await self.app(scope, receive, send)
             return
@@ -62,79 +66,81 @@ class Guard:
             await send(message)
 
         try:
-            await self.app(scope, await self._admit(scope, receive), answer)
-        except Shut as shut:
+            await self.app(scope, await self._checked(scope, receive), answer)
+        except Rejected as rejected:
             if not answering:
-                await _say(answer, shut.status, str(shut))
-        except Exception:  # of the framework, about a request that it could not make sense of
+                await _respond(answer, rejected.status, str(rejected))
+        except Exception:  # of Gradio, about a request that it did not expect
             if answering:
                 raise
-            await _say(answer, 400, "The request could not be understood.")
+            await _respond(answer, 400, "The request could not be understood.")
 
-    async def _admit(self, scope: Message, receive: Receive) -> Receive:
-        """How the app is to read the body. Raises Shut."""
+    async def _checked(self, scope: Message, receive: Receive) -> Receive:
+        """How the app reads the body. Raises Rejected."""
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         host, path = headers.get("host", ""), scope["path"].rstrip("/")
-        if self.hosts is not None and _bare(host) not in self.hosts:
-            raise Shut(403, "This app is not served under that name.")
+        if self.hosts is not None and _host_name(host) not in self.hosts:
+            raise Rejected(403, "This app is not served under that name.")
         if (origin := headers.get("origin")) is not None and urlsplit(origin).netloc.lower() != host.lower():
-            raise Shut(403, "Requests from other sites are not answered.")
+            raise Rejected(403, "Requests from other origins are not answered.")
         if path.startswith(CLOSED):
-            raise Shut(404, "Not found.")
+            raise Rejected(404, "Not found.")
         if scope["method"] in ("GET", "HEAD", "OPTIONS"):
             return receive
         if path == UPLOAD or path == "/login":
             return counted(receive, self.limits.upload + 10_000)
         body = await read(receive, headers, self.limits.body)
         if body or path.startswith((f"{PREFIX}/queue", f"{PREFIX}/call", f"{PREFIX}/run", f"{PREFIX}/api")):
-            self._judge(path, body)
+            self._check_body(path, body)
         return replayed(body, receive)
 
-    def _judge(self, path: str, body: bytes) -> None:
-        """Raises Shut for a body that is no JSON of finite numbers, or does not fit the event that it names."""
+    def _check_body(self, path: str, body: bytes) -> None:
+        """Raises Rejected unless a body is JSON of finite numbers and fits the event that it names."""
         try:
-            found = json.loads(body, parse_constant=_no_number, parse_float=_finite)
+            found = json.loads(body, parse_constant=_refuse, parse_float=_finite)
         except Refused as refused:
-            raise Shut(400, str(refused)) from None
+            raise Rejected(400, str(refused)) from None
         except (ValueError, RecursionError):
-            raise Shut(400, "The request is no JSON.") from None
+            raise Rejected(400, "The request is not JSON.") from None
         if not isinstance(found, dict):
-            raise Shut(400, "The request is no JSON object.")
-        if (depth := _depth(found, self.limits.depth)) > self.limits.depth:
-            raise Shut(400, f"The request is nested {depth} deep or deeper, expected {self.limits.depth} at most.")
-        self._judge_event(path, found)
+            raise Rejected(400, "The request is not a JSON object.")
+        if _depth(found, self.limits.depth) > self.limits.depth:
+            raise Rejected(400, f"The request has more than {self.limits.depth} levels of nesting.")
+        self._check_event(path, found)
         for name in _paths(found):
-            self._judge_file(name)
+            self._check_file(name)
 
-    def _judge_event(self, path: str, found: dict[str, Any]) -> None:
+    def _check_event(self, path: str, found: dict[str, Any]) -> None:
         data = found.get("data")
         if not isinstance(data, list):
             if "data" in found or path.startswith((f"{PREFIX}/queue", f"{PREFIX}/call")):
-                raise Shut(400, "The request's data is no list.")
+                raise Rejected(400, "The request's data is not a list.")
             return
         expected = self.event(path, found)
         if expected is None:
-            raise Shut(404, "There is no such function.")
+            raise Rejected(404, "There is no such endpoint.")
         if len(data) != len(expected):
-            raise Shut(400, f"The request has {len(data)} values, expected {len(expected)}.")
+            raise Rejected(400, f"The request has {len(data)} values, expected {len(expected)}.")
         for value, indexes in zip(data, expected, strict=True):
             if indexes is not None and (type(value) is not int or value not in indexes):
-                raise Shut(400, f"The request chooses none of {len(indexes)} examples.")
+                raise Rejected(
+                    400, f"The request chooses an example that does not exist, expected one of {len(indexes)}."
+                )
 
-    def _judge_file(self, name: Any) -> None:
-        """A file that is named must be one that was uploaded, or made, here."""
+    def _check_file(self, name: Any) -> None:
+        """Raises Rejected for a file that was neither uploaded nor made here."""
         try:
             inside = Path(name).resolve().is_relative_to(self.files.resolve()) and Path(name).is_file()
         except (TypeError, ValueError, OSError):
             inside = False
         if not inside:
-            raise Shut(400, "The request names a file that was not uploaded here.")
+            raise Rejected(400, "The request names a file that was not uploaded here.")
 
 
 def events(
     functions: Callable[[], MutableMapping[int, Any]],
 ) -> Callable[[str, dict[str, Any]], list[range | None] | None]:
-    """What values an event takes, of the events of a Gradio app; of those named in a path, or else in the body."""
+    """`Guard.event` for the functions of a Gradio app, of which a request names one in its path or in its body."""
 
     def event(path: str, body: dict[str, Any]) -> list[range | None] | None:
         name = re.fullmatch(rf"{PREFIX}/(?:call|run|api)/([^/]+)", path)
@@ -152,21 +158,21 @@ def events(
     return event
 
 
-def _bare(host: str) -> str:
+def _host_name(host: str) -> str:
     return re.sub(r":\d+$", "", host).strip("[]").lower()
 
 
-def _no_number(constant: str) -> float:
-    raise Refused(f"{constant} is no number.")
+def _refuse(constant: str) -> float:
+    raise Refused(f"{constant} is not a number.")
 
 
 def _finite(text: str) -> float:
     number = float(text)
-    return number if math.isfinite(number) else _no_number(text[:20])
+    return number if math.isfinite(number) else _refuse(text[:20])
 
 
 def _depth(value: Any, most: int) -> int:
-    """How deep lists and objects are nested; looks no further than one beyond `most`."""
+    """The depth of nested lists and objects, counted up to `most` + 1."""
     level, depth = [value], 0
     while level and depth <= most:
         level = [
@@ -180,7 +186,7 @@ def _depth(value: Any, most: int) -> int:
 
 
 def _paths(value: Any) -> Iterator[Any]:
-    """What stands under "path" anywhere."""
+    """The values of all keys "path"."""
     if isinstance(value, dict):
         if "path" in value:
             yield value["path"]
@@ -190,8 +196,8 @@ def _paths(value: Any) -> Iterator[Any]:
             yield from _paths(inner)
 
 
-async def _say(send: Send, status: int, word: str) -> None:
-    body = json.dumps({"detail": word}).encode()
+async def _respond(send: Send, status: int, message: str) -> None:
+    body = json.dumps({"detail": message}).encode()
     headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

@@ -1,11 +1,20 @@
-"""What a visitor may ask for: one object that judges what comes from sliders, text boxes and the raw API alike."""
+"""What a visitor may ask for: checks of values from sliders, text boxes and endpoints alike, and deadlines."""
 
+import random
 import re
+import threading
 import time
+from collections.abc import Callable, Generator, Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor, wait
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 from seqgen.config import SeqgenError
+
+T = TypeVar("T")
+W = TypeVar("W")
+INTERVAL = 0.08
+"""Seconds between two looks at a call that runs in a thread."""
 
 
 class Refused(SeqgenError):
@@ -16,46 +25,46 @@ class Refused(SeqgenError):
 class Limits:
     """Bounds of requests and of the server. Every check returns the value to use or raises Refused."""
 
-    length: int = 2000  # characters of a text that is written
+    length: int = 2000  # symbols of a sample of text
     prompt: int = 2000  # characters
     scored: int = 5000  # characters
     samples: int = 50
-    pictures: int = 25  # that are drawn at once
-    pixels: int = 16_000_000  # of a picture that is handed in
-    temperatures: int = 4  # side by side
+    pictures: int = 25  # sampled at once
+    pixels: int = 16_000_000  # of an uploaded picture
+    temperatures: int = 4  # compared at once
     temperature: float = 3.0
     top_k: int = 1000
-    seconds: float = 10.0  # of sound that is made
-    clip: float = 20.0  # seconds of sound that is handed in
+    seconds: float = 10.0  # of a sampled clip
+    clip: float = 20.0  # seconds of an uploaded clip
     upload: int = 10_000_000  # bytes of a file
     body: int = 1_000_000  # bytes of any other request
     depth: int = 12  # of nested JSON
     queue: int = 32  # requests that wait
     running: int = 2  # requests at work
-    sessions: int = 100  # whose settings are remembered
+    sessions: int = 100  # whose state is kept
     deadline: float = 120.0  # seconds that a request may take
     age: int = 3600  # seconds that files are kept
 
     def number(self, name: str, value: Any, least: float, most: float) -> float:
         """A finite number from `least` to `most`."""
-        if not _number(value) or not least <= value <= most:  # of NaN neither holds
+        if not _is_number(value) or not least <= value <= most:  # false for NaN
             raise Refused(f"{name} is {_short(value)}, expected a number from {least:g} to {most:g}.")
         return float(value)
 
     def whole(self, name: str, value: Any, least: int, most: int) -> int:
-        """A whole number from `least` to `most`; browsers send 5 as 5.0 at times."""
-        if not _number(value) or not least <= value <= most or value != int(value):
+        """A whole number from `least` to `most`; 5.0 is one, which is how browsers may send 5."""
+        if not _is_number(value) or not least <= value <= most or value != int(value):
             raise Refused(f"{name} is {_short(value)}, expected a whole number from {least} to {most}.")
         return int(value)
 
-    def yes(self, name: str, value: Any) -> bool:
-        """A yes or a no."""
+    def boolean(self, name: str, value: Any) -> bool:
+        """True or False."""
         if not isinstance(value, bool):
             raise Refused(f"{name} is {_short(value)}, expected true or false.")
         return value
 
     def text(self, name: str, value: Any, most: int) -> str:
-        """A text of at most so many characters; nothing is the empty one."""
+        """A text of at most `most` characters; None counts as the empty text."""
         if value is not None and not isinstance(value, str):
             raise Refused(f"{name} is {_short(value)}, expected a text.")
         text: str = value or ""
@@ -63,14 +72,16 @@ class Limits:
             raise Refused(f"{name} has {len(text):,} characters, expected {most:,} at most.")
         return text
 
-    def seed(self, value: Any) -> int | None:
-        """A seed, as a number or in digits; nothing stands for a new one."""
+    def seed(self, value: Any) -> int:
+        """A seed, given as a number or in digits; None and the empty text draw a new one."""
+        if value is None or value == "":
+            return random.SystemRandom().getrandbits(31)
         if isinstance(value, str) and re.fullmatch(r"\s*\d{1,10}\s*", value, re.ASCII):
             value = int(value)
-        return None if value is None or value == "" else self.whole("The seed", value, 0, 2**31 - 1)
+        return self.whole("The seed", value, 0, 2**31 - 1)
 
     def sampling(self, temperature: Any, top_k: Any = 0, top_p: Any = 1.0) -> dict[str, Any]:
-        """The arguments of Pipeline.sample and stream that shape the distribution."""
+        """The arguments of `Pipeline.sample` and `stream` that shape the distribution."""
         top_p = self.number("Top-p", top_p, 0, 1)
         if top_p == 0:
             raise Refused("Top-p is 0, expected more than 0 and at most 1.")
@@ -80,34 +91,60 @@ class Limits:
             "top_p": top_p,
         }
 
-    def clock(self) -> "Clock":
-        """A new deadline, from now on."""
-        return Clock(self.deadline)
 
+class Deadline:
+    """The end of a request that begins now and may take `limit` seconds."""
 
-class Clock:
-    """The time that one request has taken, and whether that is too much."""
-
-    def __init__(self, deadline: float) -> None:
-        self.began, self.deadline = time.monotonic(), deadline
+    def __init__(self, limit: float) -> None:
+        self.began, self.limit = time.monotonic(), limit
 
     @property
-    def seconds(self) -> float:
-        """Since the request began."""
+    def elapsed(self) -> float:
+        """Seconds since the request began."""
         return time.monotonic() - self.began
 
     @property
-    def over(self) -> bool:
-        """Whether the deadline has passed."""
-        return self.seconds > self.deadline
+    def passed(self) -> bool:
+        """Whether the request has taken too long."""
+        return self.elapsed > self.limit
 
     def check(self) -> None:
         """Raises Refused once the deadline has passed."""
-        if self.over:
-            raise Refused(f"This took more than {self.deadline:.0f} s and was stopped; ask for less.")
+        if self.passed:
+            raise Refused(f"This took more than {self.limit:.0f} s and was stopped; ask for less.")
+
+    def checked(self, parts: Iterable[T]) -> Iterator[T]:
+        """The parts of a result. Raises Refused when one of them comes after the deadline."""
+        for part in parts:
+            yield part
+            self.check()
 
 
-def _number(value: Any) -> bool:
+def run_watched(
+    call: Callable[[Callable[[int, int], None]], T], deadline: Deadline, waiting: W
+) -> Generator[W, None, T]:
+    """Run call(watch) in a thread and yield `waiting` until it returns; `watch` is an argument of `Pipeline.sample`.
+
+    The call ends at its next symbol when the deadline passes, which raises Refused, or when this generator is closed.
+    """
+    closed = threading.Event()
+
+    def watch(done: int, most: int) -> None:
+        if closed.is_set():
+            raise Refused("Stopped.")
+        deadline.check()
+
+    with ThreadPoolExecutor(1) as pool:
+        future = pool.submit(call, watch)
+        try:
+            while not wait([future], INTERVAL).done:
+                yield waiting
+            return future.result()
+        finally:
+            closed.set()
+
+
+def _is_number(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool)
 
 

@@ -1,45 +1,66 @@
-"""The page: its tabs, and the endpoints beside them."""
+"""The page: a tab for each modality of the models, the Score tab and the About tab, and the endpoints beside them."""
 
 import gradio as gr
 
-from seqgen_app.about_tab import about_tab
-from seqgen_app.api import endpoints
-from seqgen_app.compare_tab import compare_tab
-from seqgen_app.image_tab import image_tab
+from seqgen_app.catalog import Catalog
 from seqgen_app.limits import Limits
-from seqgen_app.score_tab import score_tab
-from seqgen_app.shelf import Shelf
-from seqgen_app.sound_tab import sound_tab
-from seqgen_app.text_tab import text_tab
+from seqgen_app.tab import TABS, Tab
+from seqgen_app.tabs import GenericTab
 
 TITLE = """\
 # seqgen
-Models that write one symbol after the other: read them, hear them, look at them, and see what surprises them.
+Autoregressive models of sequences: draw samples, and see how likely a model finds your own data.
+"""
+SCORE = (
+    "A score is a negative log-probability in bits, also called surprise: 1 bit is a coin toss, 10 bits are one chance "
+    "in 1,024. The fewer bits, the likelier the model finds an item."
+)
+ABOUT = """\
+Every model here factorises a sequence by the chain rule: it gives the probabilities of the next symbol (a letter, a
+sound sample, a pixel, a number) given all symbols before it. Sampling draws one symbol after the other; the same
+probabilities give a score to any item of yours. Nothing leaves the machine that this app runs on, and uploaded files
+are deleted within two hours.
+
+The card of a model tells what it was trained on, under which licence, how, and how well it predicts held-out data.
 """
 
 
-def page(shelf: Shelf, limits: Limits) -> gr.Blocks:
-    """The app, not yet served. Nothing in it changes but the settings of each visitor."""
+def page(models: Catalog, limits: Limits) -> gr.Blocks:
+    """The app, not yet served. Its only state is that of each visitor's controls."""
     blocks = gr.Blocks(title="seqgen", analytics_enabled=False, delete_cache=(limits.age, limits.age))
     with blocks:
         gr.Markdown(TITLE, elem_id="title")
-        with gr.Tabs():
-            if shelf.names("text"):
-                with gr.Tab("Text", id="text"):
-                    text_tab(shelf, limits)
-            if shelf.names("sound"):
-                with gr.Tab("Audio", id="audio"):
-                    sound_tab(shelf, limits)
-            if shelf.names("image"):
-                with gr.Tab("Images", id="images"):
-                    image_tab(shelf, limits)
-            with gr.Tab("Score", id="score"):
-                score_tab(shelf, limits)
-            if shelf.names("text"):
-                with gr.Tab("Compare", id="compare"):
-                    compare_tab(shelf, limits)
-            with gr.Tab("About", id="about"):
-                about_tab(shelf)
-        endpoints(shelf, limits)
+        found = tabs(models, limits)
+        with gr.Tabs(overflow_behavior="wrap"):
+            for tab in found:
+                with gr.Tab(tab.title):
+                    tab.build()
+            with gr.Tab("Score"):
+                gr.Markdown(SCORE)
+                with gr.Tabs(overflow_behavior="wrap"):
+                    for tab in found:
+                        with gr.Tab(tab.modality.name.capitalize()):
+                            tab.build_score()
+            for title, build in ((title, build) for tab in found for title, build in tab.more().items()):
+                with gr.Tab(title):
+                    build()
+            with gr.Tab("About"):
+                _cards(models)
+        for name, function in ((name, function) for tab in found for name, function in tab.endpoints().items()):
+            gr.events.api(function, api_name=name, concurrency_id="work")
     blocks.queue(api_open=False, max_size=limits.queue, default_concurrency_limit=limits.running)
     return blocks
+
+
+def tabs(models: Catalog, limits: Limits) -> list[Tab]:
+    """A tab for each modality of the models, those with a class of their own first, in the order of registration."""
+    present = models.modalities()
+    names = [*(name for name in TABS if name in present), *(name for name in present if name not in TABS)]
+    return [TABS.get(name, GenericTab)(present[name], models.of(present[name]), limits) for name in names]
+
+
+def _cards(models: Catalog) -> None:
+    gr.Markdown(ABOUT)
+    for place, (name, entry) in enumerate(models.entries.items()):
+        with gr.Accordion(name, open=place == 0, elem_classes="card"):
+            gr.Markdown(entry.card.partition("\n")[2], sanitize_html=True)

@@ -1,4 +1,4 @@
-"""From models to a running server, closed to all but this machine unless somebody says otherwise."""
+"""The server of the app, which only this machine reaches unless a password or the user says otherwise."""
 
 import ipaddress
 import os
@@ -18,15 +18,15 @@ QUIET = {
     "GRADIO_ANALYTICS_ENABLED": "False",
     "HF_HUB_DISABLE_TELEMETRY": "1",
     "HF_HUB_OFFLINE": "1",
-    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # a table of all requests after each of them, for nobody
+    "GRADIO_ANALYTICS_CACHE_FREQUENCY": "1000000000",  # it would compute a table of all requests after each of them
     "GRADIO_ANALYTICS_MAX_EVENTS": "100",
 }
-"""Set before gradio is imported: nothing is reported to anybody, and little is kept."""
+"""Environment set before Gradio is imported: no telemetry, no network, and little kept about requests."""
 LOCAL = frozenset({"localhost", "127.0.0.1", "::1"})
 
 
 def run(runs: Sequence[str], host: str, port: int, auth: str | None, insecure: bool, device: str) -> None:
-    """Serve until Ctrl-C. Raises SeqgenError for a host that is open to others without --auth, and CheckpointError."""
+    """Serve until Ctrl-C. Raises SeqgenError for a host that others reach without a password, and CheckpointError."""
     users = _users(auth)
     check_host(host, users, insecure)
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))
@@ -39,7 +39,7 @@ def run(runs: Sequence[str], host: str, port: int, auth: str | None, insecure: b
 def served(
     runs: Sequence[str], host: str, port: int, users: list[tuple[str, str]] | None = None, device: str = "cpu"
 ) -> Iterator[str]:
-    """A server in the background, and its address; its files live in a folder that goes with it."""
+    """The address of a server that runs during the block; its files lie in a temporary folder."""
     with tempfile.TemporaryDirectory(prefix="seqgen-app-", ignore_cleanup_errors=True) as files:
         os.environ.update(QUIET, GRADIO_TEMP_DIR=files)
         blocks = _launched(runs, host, port, users, device, Path(files))
@@ -50,14 +50,14 @@ def served(
 
 
 def check_host(host: str, users: object, insecure: bool) -> None:
-    """Raises SeqgenError unless only this machine reaches the app, or it asks for a password, or that was waived."""
+    """Raises SeqgenError unless only this machine reaches the app, or it has users, or `insecure` is set."""
     try:
         local = host == "localhost" or ipaddress.ip_address(host).is_loopback
     except ValueError:
         local = False
     if not (local or users or insecure):
         raise SeqgenError(
-            f"--host {host} lets others in: expected --auth NAME:PASSWORD with it, or --insecure to do without"
+            f"--host {host} lets others in: expected --auth NAME:PASSWORD with it, or --insecure for no password"
         )
 
 
@@ -66,12 +66,12 @@ def _users(auth: str | None) -> list[tuple[str, str]] | None:
         return None
     name, colon, password = auth.partition(":")
     if not (name and colon and password):
-        raise SeqgenError("--auth has no name or no password, expected NAME:PASSWORD")
+        raise SeqgenError("--auth lacks the name or the password, expected NAME:PASSWORD")
     return [(name, password)]
 
 
 def _check_port(host: str, port: int) -> None:
-    """Raises OSError where something else is served."""
+    """Raises OSError for a host and port that cannot be used."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -79,27 +79,27 @@ def _check_port(host: str, port: int) -> None:
             probe.bind((host, port))
         except (OSError, OverflowError) as error:
             why = getattr(error, "strerror", None) or error
-            raise OSError(f"nothing can be served at {host}, port {port}: {why}; another one: --port") from None
+            raise OSError(f"cannot serve at {host}, port {port}: {why}; choose another one with --port") from None
 
 
 def _launched(
     runs: Sequence[str], host: str, port: int, users: list[tuple[str, str]] | None, device: str, files: Path
 ) -> Any:
-    _check_port(host, port)  # what may fail comes first, before seconds of imports
+    _check_port(host, port)  # what may fail comes before seconds of imports
     import torch
 
+    from seqgen_app.catalog import Catalog
     from seqgen_app.limits import Limits
-    from seqgen_app.shelf import Shelf
 
-    limits, shelf = Limits(), Shelf(runs, device)
-    torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.running))  # requests run beside one another
+    limits, models = Limits(), Catalog.load(runs, device)
+    torch.set_num_threads(max(1, (os.cpu_count() or 1) // limits.running))  # requests run in parallel
     from starlette.middleware import Middleware
 
     from seqgen_app import style
     from seqgen_app.guard import Guard, events
     from seqgen_app.page import page
 
-    blocks = page(shelf, limits)
+    blocks = page(models, limits)
     hosts = LOCAL if host in LOCAL else None
     guard = Middleware(Guard, limits, hosts, files, events(lambda: blocks.fns))
     blocks.launch(

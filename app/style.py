@@ -1,8 +1,8 @@
-"""How the page looks: colours, system fonts (nothing is fetched from elsewhere), and what a narrow screen changes."""
+"""The look of the page: theme, system fonts (nothing is fetched from elsewhere), CSS for wide and narrow screens."""
 
 import gradio as gr
 
-from seqgen_app.heat import ramp
+from seqgen_app.tabs.image_html import ramp
 
 FONT = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"]
 MONO = ["ui-monospace", "Menlo", "Consolas", "monospace"]
@@ -14,12 +14,15 @@ def theme() -> gr.themes.Base:
 
 
 CSS = """
-.gradio-container { max-width: min(1120px, 100vw) !important; margin: 0 auto !important; }
+.gradio-container { max-width: min(1120px, 100vw) !important; width: 100% !important; margin: 0 auto !important; }
+.gradio-container .main, .gradio-container .contain { width: 100%; }
 .gradio-container, .gradio-container .main, .gradio-container .contain, .tabs { min-width: 0 !important; }
 #title h1 { margin: 0.4em 0 0; }
 #title p { margin: 0; color: var(--body-text-color-subdued); }
-#written textarea, #columns textarea { font-family: var(--font-mono); font-size: 0.92em; line-height: 1.5; }
+#written textarea, #columns textarea, .items { font-family: var(--font-mono); font-size: 0.92em; line-height: 1.5; }
 .used { align-items: end; }
+.used button { margin-bottom: 1rem; }
+input[role="combobox"] { text-overflow: ellipsis; }
 
 .numbers { display: grid; gap: 0.5rem; margin: 0.25rem 0; grid-template-columns: repeat(auto-fit, minmax(7rem, 1fr)); }
 .numbers div { padding: 0.5rem 0.75rem; border: 1px solid var(--border-color-primary);
@@ -29,8 +32,8 @@ CSS = """
 
 .coloured { font-family: var(--font-mono); font-size: 1.05em; line-height: 2; padding: 0.5rem 0;
   overflow-wrap: anywhere; white-space: pre-wrap; color: var(--body-text-color); }
-.symbol { --hot: #f97316; position: relative; border-radius: 3px; padding: 0.15em 0.06em; cursor: help;
-  background: color-mix(in srgb, var(--hot) calc(var(--heat) * 85%), transparent); }
+.symbol { --full: #f97316; position: relative; border-radius: 3px; padding: 0.15em 0.06em; cursor: help;
+  background: color-mix(in srgb, var(--full) calc(var(--surprise) * 85%), transparent); }
 .symbol:hover, .symbol:focus { outline: 2px solid var(--color-accent); z-index: 2; }
 .symbol:hover::after, .symbol:focus::after { content: attr(data-tip); position: absolute; left: 0; top: 2.1em;
   width: max-content; max-width: min(15rem, 60vw); padding: 0.35rem 0.6rem; border-radius: var(--radius-md);
@@ -52,13 +55,25 @@ CSS = """
   color: var(--body-text-color-subdued); }
 .badge.new { background: #16a34a; border-color: #16a34a; color: #fff; }
 
-.rank { margin: 0.25rem 0 0.75rem; font-size: 0.9em; color: var(--body-text-color-subdued); }
+.items { overflow-x: auto; margin: 0; padding: 0.75rem; white-space: pre; color: var(--body-text-color);
+  border: 1px solid var(--border-color-primary); border-radius: var(--radius-md); }
+.items.empty { padding: 3rem 1rem; text-align: center; white-space: normal; font-family: var(--font);
+  color: var(--body-text-color-subdued); border-style: dashed; border-radius: var(--radius-lg); }
+.symbols { overflow-x: auto; }
+.items.line { white-space: pre-wrap; }
+.symbols table, .symbols tr { border: none !important; }
+.symbols table { font-size: 0.9em; border-collapse: collapse; color: var(--body-text-color); }
+.symbols th, .symbols td { padding: 0.3em 0.8em !important; text-align: right; font-variant-numeric: tabular-nums;
+  border: none !important; border-bottom: 1px solid var(--border-color-primary) !important; }
+.symbols th:first-child, .symbols td:first-child { text-align: left; font-family: var(--font-mono); }
+
+.p-value { margin: 0.25rem 0 0.75rem; font-size: 0.9em; color: var(--body-text-color-subdued); }
 .canvas { display: flex; justify-content: center; }
 .canvas img, .pair img { width: 100%; max-width: 32rem; image-rendering: pixelated; border-radius: var(--radius-md);
   border: 1px solid var(--border-color-primary); }
 .canvas.empty { padding: 6rem 1rem; color: var(--body-text-color-subdued); border-radius: var(--radius-lg);
   border: 1px dashed var(--border-color-primary); }
-#begun img, #scored-picture img { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
+#given-picture img, #scored-picture img { width: 100%; height: 100%; object-fit: contain; image-rendering: pixelated; }
 .pair { display: grid; gap: 1rem; grid-template-columns: repeat(auto-fit, minmax(min(15rem, 100%), 1fr)); }
 .pair figure { margin: 0; }
 .pair figcaption { font-size: 0.85em; color: var(--body-text-color-subdued); }

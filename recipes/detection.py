@@ -15,7 +15,7 @@ ALPHA = 0.05
 
 def scores(pipeline: Pipeline, items: list[Any], background: Pipeline | None = None) -> dict[str, Tensor]:
     """Scores of N items that are low for anomalies, each (N,) float64: p-values, and likelihood ratios."""
-    totals = [one.total for one in pipeline.score(items)]
+    totals = pipeline.totals(items)
     found = {
         "p-value": [pipeline.p_value(total) for total in totals],
         "two-sided": [pipeline.p_value(total, side="both") for total in totals],

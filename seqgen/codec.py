@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import torch
 from torch import Tensor
@@ -11,7 +11,19 @@ from seqgen.config import Configurable, SeqgenError
 
 
 class UnknownSymbol(SeqgenError):
-    """Something that the codec has no symbol for; the message names it and its place."""
+    """Something that the codec has no symbol for; the message names it and its place.
+
+    `position` is that place in an item of text, in characters, where there is one.
+    """
+
+    position: int | None = None
+
+
+Unknown = Literal["error", "skip", "count"]
+"""What becomes of an item with parts that have no symbol of their own.
+
+`error` refuses it, `skip` leaves it out and counts it, `count` scores it with the codec's unknown symbol.
+"""
 
 
 class Codec(Configurable, ABC):
@@ -25,6 +37,10 @@ class Codec(Configurable, ABC):
     """Symbols that a model may score but must never draw."""
     learns: bool = True
     """Whether `fit` learns statistics, and so must not see held-out items; an alphabet is none."""
+    modality: str
+    """The name of the kind of data that its items are, such as "text": see `seqgen.modality.Modality`."""
+    unknown: int | None = None
+    """The symbol that stands for all that has no symbol of its own; None where that is an error."""
     unit: str
     """What `lengths` counts, in the singular, such as "character"."""
     length: int | None = None
@@ -50,8 +66,32 @@ class Codec(Configurable, ABC):
             try:
                 encoded.append(self.encode(item))
             except UnknownSymbol as error:
-                raise UnknownSymbol(f"{error}, in {item!a:.60}") from None
+                raise UnknownSymbol(f"{error}, in {item!r:.60}") from None
         return torch.cat([torch.zeros(0, dtype=torch.int64), *encoded]), [len(symbols) for symbols in encoded]
+
+    def refusal(self, item: Any, unknown: Unknown | None = None) -> SeqgenError | None:
+        """Why an item cannot be scored, as an error that is not raised; None for one that can be.
+
+        Where the codec has an unknown symbol, `error` and `skip` refuse items that need it. Raises SeqgenError for
+        `count` where there is none.
+        """
+        self.check_unknown(unknown)
+        try:
+            symbols = self.encode(item)
+        except SeqgenError as error:
+            return error
+        if self.unknown is not None and unknown in ("error", "skip") and bool((symbols == self.unknown).any()):
+            return UnknownSymbol(f"{int((symbols == self.unknown).sum())} symbols are unknown to the model")
+        return None
+
+    def check_unknown(self, unknown: Unknown | None) -> None:
+        """Raises SeqgenError for `count` where there is no unknown symbol."""
+        if unknown == "count" and self.unknown is None:
+            raise SeqgenError("unknown is 'count', and the model has no unknown symbol; expected skip or error")
+
+    def drop_unknown(self, item: Any) -> tuple[Any, int]:
+        """An item without the parts that have no symbol of their own, and how many parts these were."""
+        return item, 0
 
     def partial(self, item: Any) -> tuple[Tensor, Tensor]:
         """Places (S,) and symbols (S,) of an item that is known in part; by default its beginning."""

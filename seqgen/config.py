@@ -1,7 +1,9 @@
 """Objects as plain JSON, in the two words of the training YAML: `class_path` and `init_args`."""
 
 import inspect
-from collections.abc import Mapping
+import sys
+from collections.abc import Iterable, Mapping
+from difflib import get_close_matches
 from typing import Any, Self, TypeVar
 
 T = TypeVar("T")
@@ -24,18 +26,19 @@ class Configurable:
     """An object that remembers its constructor's arguments, so that it can be described and built again.
 
     The law: `describe(build(d)) == d` for every description `d`. Constructors take plain JSON values, other
-    Configurables, or lists and dicts of those, and no `**kwargs`. Every concrete subclass is known to `build` under
-    its bare class name, and no other class is.
+    Configurables, or lists and dicts of those, and no `**kwargs`. Every concrete subclass is registered when its module
+    is imported, and `build` constructs no other class: those of seqgen go by their class name, those of other packages
+    by `module.ClassName`.
     """
 
     init_args: dict[str, Any]
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        known = _REGISTRY.setdefault(cls.__name__, cls)
+        known = _REGISTRY.setdefault(class_path(cls), cls)
         if (known.__module__, known.__qualname__) != (cls.__module__, cls.__qualname__):
-            raise TypeError(f"two Configurable classes are called {cls.__name__}: {known} and {cls}")
-        _REGISTRY[cls.__name__] = cls
+            raise TypeError(f"two Configurable classes are called {class_path(cls)}: {known} and {cls}")
+        _REGISTRY[class_path(cls)] = cls
 
     def __new__(cls, *args: Any, **kwargs: Any) -> Self:
         self = super().__new__(cls)
@@ -50,6 +53,25 @@ class Configurable:
         """Without arguments; a class that takes some says which."""
 
 
+def class_path(cls: type) -> str:
+    """The name under which a class is registered: "RNN" for one of seqgen's, "package.module.ClassName" for others."""
+    own = cls.__module__.partition(".")[0] == __name__.partition(".")[0]
+    return cls.__name__ if own else f"{cls.__module__}.{cls.__name__}"
+
+
+def registered(kind: type[T]) -> dict[str, type[T]]:
+    """The concrete registered subclasses of a class, by the name that `build` knows them by."""
+    known = sorted(_REGISTRY.items())
+    return {name: cls for name, cls in known if issubclass(cls, kind) and not inspect.isabstract(cls)}
+
+
+def nearest(name: str, known: Iterable[str]) -> str | None:
+    """The known name that begins with `name`, or else the most similar one, whatever the case; None if none is."""
+    lower = {one.lower(): one for one in known}
+    begins = [one for one in lower if one.startswith(name.lower())]
+    return next((lower[one] for one in begins + get_close_matches(name.lower(), lower, 1)), None)
+
+
 def describe(value: Any) -> Any:
     """`value` as plain JSON: a Configurable as `{"class_path": ..., "init_args": {...}}`, every argument written.
 
@@ -57,7 +79,7 @@ def describe(value: Any) -> Any:
     """
     if isinstance(value, Configurable):
         arguments = {name: describe(argument) for name, argument in value.init_args.items()}
-        return {"class_path": type(value).__name__, "init_args": arguments}
+        return {"class_path": class_path(type(value)), "init_args": arguments}
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, list | tuple):
@@ -96,11 +118,17 @@ def _build(value: Any, where: str) -> Any:
 
 
 def _find(name: Any, where: str) -> type[Configurable]:
-    found = _REGISTRY.get(name) if isinstance(name, str) else None
-    if found is None or inspect.isabstract(found):
-        concrete = sorted(key for key, cls in _REGISTRY.items() if not inspect.isabstract(cls))
-        raise ConfigError(f"{where}: class_path {name!r} is not registered; expected one of {', '.join(concrete)}")
-    return found
+    known = registered(Configurable)
+    if isinstance(name, str) and name in known:
+        return known[name]
+    module = name.rpartition(".")[0] if isinstance(name, str) else ""
+    if module and module not in sys.modules:  # else importing it would not help
+        raise ConfigError(
+            f"{where}: class_path {name!r} is not registered, and a checkpoint never imports modules by itself; if "
+            f"you trust the module: `import {module}` in Python, `--import {module}` on the command line"
+        )
+    likely = [one for one in known if one.rpartition(".")[0] in ("", module)]
+    raise ConfigError(f"{where}: class_path {name!r} is not registered; expected one of {', '.join(likely)}")
 
 
 def _construct(cls: type[Configurable], arguments: Any, where: str) -> Configurable:

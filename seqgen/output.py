@@ -1,4 +1,4 @@
-"""What a model's parameters mean: from P numbers to the distribution of the next symbol, and to the symbol."""
+"""The interface of output distributions: from a model's P parameters to the distribution of the next symbol."""
 
 import math
 from abc import ABC, abstractmethod
@@ -14,12 +14,12 @@ from seqgen.config import Configurable, SeqgenError, WrongType
 
 @dataclass(frozen=True)
 class Sampling:
-    """How to draw the next symbol; the default is the model's own distribution.
+    """How the next symbol is drawn; the default is the model's own distribution.
 
-    `temperature` scales the distribution's sharpness (0 is the mode); `top_k` keeps the k likeliest symbols (0: all);
-    `top_p` keeps the smallest set of likeliest symbols whose probability reaches p (nucleus sampling, Holtzman et al.
-    2019, arXiv:1904.09751); `exclude` names symbols that are never drawn. Raises SeqgenError for values
-    that make no sense.
+    `temperature` divides the logits (0 is the mode); `top_k` keeps the k likeliest symbols (0: all); `top_p` keeps the
+    smallest set of likeliest symbols whose probability reaches p (nucleus sampling, Holtzman et al. 2019,
+    arXiv:1904.09751; 1: all); `exclude` lists symbols that are never drawn. Raises SeqgenError for values out of range
+    and WrongType for values of another type.
     """
 
     temperature: float = 1.0
@@ -39,7 +39,7 @@ class Sampling:
         if self.top_k < 0:
             raise SeqgenError(f"top_k is {self.top_k}, expected 0 (all symbols) or more")
         if any(isinstance(symbol, bool) or not isinstance(symbol, int) or symbol < 0 for symbol in self.exclude):
-            raise SeqgenError(f"exclude is {self.exclude!r}, expected symbols")
+            raise SeqgenError(f"exclude is {self.exclude!r}, expected whole numbers of 0 or more")
         if not 0 < self.top_p <= 1:
             raise SeqgenError(f"top_p is {self.top_p}, expected more than 0 and at most 1")
 
@@ -48,45 +48,49 @@ PLAIN = Sampling()
 
 
 class Output(Configurable, ABC):
-    """The meaning of a model's parameters, the only place where it is written, so loss and sampler cannot disagree.
+    """An output distribution: loss and sampler both interpret a model's parameters by it, so they cannot disagree.
 
-    Letters: P parameters a symbol, E width of an embedded symbol; `...` any batch shape.
+    Letters: P parameters of one symbol, E width of an embedded symbol, H units; `...` any batch shape.
     """
 
     size: int
     """P, the number of parameters of one symbol."""
     width: int
-    """E, the number of values that stand for one symbol at a model's input."""
+    """E, the width of an embedded symbol, such as K for one-hot vectors."""
     dtype: torch.dtype
-    """Of the symbols."""
-    shifts: slice | None = None
-    """Which of the parameters move the symbol, in units of its embedding, so that a model may add to them."""
+    """The dtype of symbols."""
+    classes: int | None
+    """K, where symbols are the classes 0 ... K-1; None where they are real numbers."""
+    half_precision: bool = False
+    """Whether parameters computed in 16 bits (bfloat16, float16) are precise enough for neighbouring symbols."""
+    locations: slice | None = None
+    """The location parameters (the means of a mixture), in units of the embedding; None for outputs without any."""
 
     @abstractmethod
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:
-        """The distribution of symbols (...) given parameters (..., P)."""
+        """The distribution of symbols (...) for parameters (..., P)."""
 
     @abstractmethod
     def embed(self, x: Tensor) -> Tensor:
-        """Symbols (...) as inputs (..., E) for the symbols that follow."""
+        """Embedded symbols (..., E), the input of a model, from symbols (...)."""
 
     @abstractmethod
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
-        """The symbols (...) at which the inverse of the CDF meets uniform noise (...) in [0, 1), float64."""
+        """Symbols (...) by the inverse CDF at uniform noise (...) in [0, 1), float64."""
 
     def project(self, x: Tensor, weight: Tensor) -> Tensor:
-        """`embed(x) @ weight.T`, for weight (H, E): (..., H). Outputs with sparse embeddings do it by look-up."""
+        """`embed(x) @ weight.T` (..., H) for weight (H, E); a look-up where embeddings are one-hot."""
         return F.linear(self.embed(x).to(weight.dtype), weight)
 
     def add(self, total: Tensor, x: Tensor, weight: Tensor) -> Tensor:
-        """`total (B, H) + embed(x) @ weight` for symbols (B,) and weight (E, H), in as few operations as it takes."""
+        """`total + embed(x) @ weight` (B, H) for symbols (B,) and weight (E, H), as one operation if E is 1."""
         if self.width == 1:
             return torch.addcmul(total, self.embed(x).to(weight.dtype), weight)
         return total + self.project(x, weight.t())
 
-    def fitted(self, x: Tensor) -> Tensor | None:
-        """Parameters (D, P) that fit each column of symbols (N, D) by itself; None where there is no formula for them.
+    def fit_marginals(self, x: Tensor) -> Tensor | None:
+        """Parameters (D, P) of the marginal of each column of symbols (N, D); None where there is no closed form.
 
-        Half a symbol of every kind is added, so that nothing becomes impossible (Jeffreys' prior).
+        Half a count is added to every class (Jeffreys' prior), so that no probability is 0.
         """
         return None

@@ -1,38 +1,52 @@
 """A trained model with its codec: what users load to sample and score."""
 
+import copy
+import dataclasses
 import itertools
 import random
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Self, overload
 
 import torch
 from torch import Tensor
+from torch.distributions import Distribution
+from torch.utils import _pytree as pytree
 
 # Not by name: importing them registers the classes that a checkpoint may name.
 import seqgen.codecs
+import seqgen.modalities
 import seqgen.models
 import seqgen.outputs  # noqa: F401
-from seqgen.checkpoints import folder as checkpoint
-from seqgen.checkpoints.folder import CheckpointError
+from seqgen.checkpoints import folder
+from seqgen.checkpoints.folder import CheckpointError, Contents
+from seqgen.checkpoints.training_texts import TrainingTexts
 from seqgen.codec import Codec
 from seqgen.config import ConfigError, SeqgenError, build, describe
-from seqgen.inference import generate
-from seqgen.inference.conditioning import Label
-from seqgen.inference.detect import Calibration
-from seqgen.inference.scorer import Scorer
-from seqgen.media.audio import Clip
+from seqgen.inference import detect, generate
+from seqgen.inference.conditioning import Conditioning, Label, check_fit
+from seqgen.inference.detect import Calibration, Side
+from seqgen.inference.score import Scores, Total, evaluating
+from seqgen.inference.scorer import BATCH, Scorer
 from seqgen.media.mel import LogMel
-from seqgen.model import Context, Model, Order
-from seqgen.output import Sampling
+from seqgen.modality import modality_of
+from seqgen.model import Context, Model, Order, arranged
+from seqgen.output import PLAIN, Sampling
 
 
-class Pipeline(Scorer):
-    """Model, codec, labels and provenance; the model is kept in evaluation mode.
+class Pipeline:
+    """A model, its codec, and what belongs to them.
 
-    `labels` names the classes of every label, in order, such as {"sex": ["F", "M"]}; `provenance` is plain JSON that
-    says how the model came about; `features` computes what the model is conditioned on besides labels from a clip;
-    `calibration` holds the held-out scores that an input is ranked among.
+    Args:
+        model: It stays in the mode it is in: sampling and scoring evaluate it without dropout either way.
+        codec: Its vocabulary size is that of the model's output.
+        labels: The classes of every label, in order, such as {"sex": ["F", "M"]}.
+        provenance: How the model came about, as plain JSON.
+        features: Computes what the model is conditioned on besides labels from a clip.
+        calibration: Held-out scores that inputs are ranked among.
+        training_texts: Hashes of the texts that the model was trained on.
+
+    Raises SeqgenError for parts that do not fit together.
     """
 
     def __init__(
@@ -43,10 +57,37 @@ class Pipeline(Scorer):
         provenance: Mapping[str, Any] | None = None,
         features: LogMel | None = None,
         calibration: Calibration | None = None,
+        training_texts: TrainingTexts | None = None,
     ) -> None:
-        super().__init__(model, codec, labels, features)
+        check_fit(model, codec, features)
+        self.model, self.codec, self.modality = model, codec, modality_of(codec)
+        self.conditioning = Conditioning({name: list(known) for name, known in (labels or {}).items()}, features)
         self.provenance = dict(provenance or {})
         self.calibration = calibration
+        self.training_texts = training_texts
+        self._scorer = Scorer(model, codec, self.modality, self.conditioning)
+
+    @property
+    def labels(self) -> dict[str, list[str]]:
+        """The classes of every label."""
+        return self.conditioning.labels
+
+    @property
+    def features(self) -> LogMel | None:
+        """What computes the conditioning features of a clip; None for models without."""
+        return self.conditioning.features
+
+    @property
+    def device(self) -> torch.device:
+        """Where the model computes."""
+        return self.model.device
+
+    def to(self, device: str | torch.device) -> Self:
+        """Move the model, in place as `nn.Module.to` does. Raises SeqgenError for a device that is not here."""
+        self.model.to(check_device(device))
+        return self
+
+    # -- on disk
 
     @classmethod
     def from_pretrained(cls, path: str | Path, device: str | torch.device = "cpu") -> Self:
@@ -54,28 +95,18 @@ class Pipeline(Scorer):
 
         Raises CheckpointError: which file, and what is wrong; SeqgenError for a device that is not here.
         """
-        device = _device(device)
-        folder = checkpoint.find(path)
-        tensors, config, calibrated = checkpoint.read(folder)
-        where = str(folder / checkpoint.CONFIG)
+        device = check_device(device)
+        place, contents = folder.load(path)
+        where = str(place / folder.CONFIG)
         try:
-            model = build(config.get("model"), Model, f"{where}: model")
-            codec = build(config.get("codec"), Codec, f"{where}: codec")
-            model.load_state_dict(tensors)
-            described = config.get("features")
-            features = None if described is None else build(described, LogMel, f"{where}: features")
-            if not isinstance(provenance := config.get("provenance"), dict):
-                raise ConfigError(f"{where}: provenance is {provenance!r}, expected an object")
-            calibration = None if calibrated is None else Calibration.from_tensors(calibrated)
-            labels = _labels(config.get("labels"), where)
-            return cls(model.to(device), codec, labels, provenance, features, calibration)
+            return cls(*_parts(contents, where, device))
         except ConfigError as error:
             raise CheckpointError(str(error)) from error
         except ValueError as error:
             raise CheckpointError(f"{where}: {error}") from error
         except RuntimeError as error:  # missing, unexpected or misshapen tensors
             lines = " ".join(str(error).split())
-            raise CheckpointError(f"{folder / checkpoint.WEIGHTS} does not fit the model: {lines}") from None
+            raise CheckpointError(f"{place / folder.WEIGHTS} does not fit the model: {lines}") from None
 
     def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
         """Write the checkpoint folder, whole or not at all.
@@ -92,7 +123,10 @@ class Pipeline(Scorer):
         weights = self.model.state_dict().items()
         stored = {name: one.to(dtype) if one.dtype == torch.float32 else one for name, one in weights}
         calibration = None if self.calibration is None else self.calibration.as_tensors()
-        checkpoint.write(Path(path), stored, config, calibration)
+        texts = None if self.training_texts is None else bytes(self.training_texts)
+        folder.write(Path(path), Contents(stored, config, calibration, texts))
+
+    # -- sampling
 
     def sample(
         self,
@@ -108,19 +142,21 @@ class Pipeline(Scorer):
         seed: int | None = None,
         watch: Callable[[int, int], None] | None = None,
     ) -> list[Any]:
-        """n items, each the prompt and what follows: up to the end symbol, or at most `length` symbols.
+        """n items, each the prompt and its continuation: up to the end symbol, or at most `length` symbols.
 
-        A prompt is the beginning of an item. Where all items have as many symbols, such as rows and images, it is an
-        item of which a part is unknown, and the rest is drawn; any part, if the model takes the variables in any order.
-        The default length is 500 symbols, one second, or, with a `condition` (a sound whose features the model is
-        conditioned on), what that sound is longer than the prompt. The same seed gives the same items; None draws one.
-        `watch` is called with the number of symbols that each item has got, and of those that it may get. Raises
-        SeqgenError for bad arguments.
+        A prompt is the beginning of an item. Where all items have the same number of symbols, such as rows and images,
+        it is an item of which a part is unknown, and the rest is sampled: any part, if the model was made for any
+        order of the variables. The default length is 500 symbols, one second, or, with a `condition` (a sound whose
+        features condition the model), the part of that sound behind the prompt. The same seed gives the same items;
+        None draws a seed. `watch` is called with the number of symbols drawn so far, and of those to be drawn at most.
+        Raises SeqgenError for bad arguments.
         """
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        symbols, context, length = self._behind(n, prompt, length, label, condition)
+        symbols, context, length = self._continuation(n, prompt, length, label, condition)
         noise = generate.draw_noise(n, length, _seed(seed))
-        drawn = generate.sample(self.model, noise, sampling, context, symbols.expand(n, -1), self.codec.end, watch)
+        with evaluating(self.model):
+            prompts = symbols.expand(n, -1)
+            drawn = generate.sample(self.model, noise, sampling, context, prompts, self.codec.end, watch)
         whole = torch.cat([symbols.expand(n, -1), drawn.cpu()], 1)
         if context is not None and context.order is not None:
             whole = context.order.restore(whole.to(drawn.device)).cpu()
@@ -141,25 +177,27 @@ class Pipeline(Scorer):
     ) -> Iterator[Any]:
         """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s.
 
-        With n, of items that all have as many symbols, such as images: n pieces at a time, one of each. Where a model
-        draws the symbols in another order than an item's own, all pieces come once everything is drawn.
+        With n, for items that all have the same number of symbols, such as images: n pieces at a time, one of each.
+        Where a model draws the symbols in another order than an item's own, all pieces come once everything is drawn.
         """
         if n is not None and self.codec.length is None:
-            raise SeqgenError(f"n is {n}, expected None: items of their own length are streamed one by one")
+            raise SeqgenError(f"n is {n}, expected None: items that differ in length are streamed one by one")
         count = 1 if n is None else n
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        symbols, context, length = self._behind(count, prompt, length, label, condition)
+        symbols, context, length = self._continuation(count, prompt, length, label, condition)
         prompts = symbols.expand(count, -1)
         noise = generate.draw_noise(count, length, _seed(seed))
         order = None if context is None or context.order is None or context.order.natural else context.order
 
         def drawn() -> Iterator[Tensor]:
-            columns = itertools.chain(prompts.unbind(1), generate.stream(self.model, noise, sampling, context, prompts))
-            if order is None:
-                yield from columns
-            else:
-                whole = torch.stack([column.to(self.model.device) for column in columns], 1)
-                yield from order.restore(whole).unbind(1)
+            with evaluating(self.model):
+                source = generate.stream(self.model, noise, sampling, context, prompts)
+                columns = itertools.chain(prompts.unbind(1), source)
+                if order is None:
+                    yield from columns
+                else:
+                    whole = torch.stack([column.to(self.device) for column in columns], 1)
+                    yield from order.restore(whole).unbind(1)
 
         def item(place: int, columns: Iterator[Tensor]) -> Iterator[Any]:
             return self.codec.stream(column[place].item() for column in columns)
@@ -167,45 +205,220 @@ class Pipeline(Scorer):
         items = list(map(item, range(count), itertools.tee(drawn(), count)))
         return items[0] if n is None else zip(*items, strict=True)
 
-    def _behind(
-        self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
-    ) -> tuple[Tensor, Context | None, int]:
-        """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
-        symbols, order = self.known(prompt)
-        sound = None if condition is None else self.sound(condition)
-        length = self._length(length, len(symbols), sound)
-        for name, value, least in (("n", n, 1), ("length", length, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SeqgenError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        if sound is not None and len(symbols) + length > len(sound.samples):
-            raise SeqgenError(
-                f"{len(symbols)} symbols of a prompt and {length} to be drawn are more than the {len(sound.samples)} "
-                "of the sound to be conditioned on"
-            )
-        context = self.context(label, n, None if sound is None else [sound])
-        return symbols, context if order is None else (context or Context())._replace(order=order), length
+    def next_probs(
+        self, prefix: Any = None, *, label: Label = None, temperature: float = 1.0, top_k: int = 0, top_p: float = 1.0
+    ) -> dict[str, float]:
+        """The probability of every symbol that may follow a prefix, by its readable name, the likeliest first.
 
-    def _length(self, length: int | None, known: int, sound: Clip | None) -> int:
-        """How many symbols are to be drawn."""
-        if self.codec.length is None:
-            usual = self.codec.usual_length if sound is None else max(0, len(sound.samples) - known)
-            return usual if length is None else length
-        rest = self.codec.length - known
-        if length not in (None, rest):
-            raise SeqgenError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
-        return rest
+        Raises SeqgenError for a model of numbers, which have densities and no probabilities.
+        """
+        if self.codec.size is None:
+            raise SeqgenError(f"{type(self.codec).__name__} has numbers, whose densities `score` gives")
+        symbols, context, _ = self._continuation(1, prefix, None, label, None)
+        with torch.inference_mode(), evaluating(self.model):
+            parameters, state = self.model.start(1, context)
+            if len(symbols):
+                rows, _ = self.model.step(symbols.unsqueeze(0).to(self.device), state, context)
+                parameters = rows[:, -1]
+            distribution = self.model.output(parameters.double(), Sampling(temperature, top_k, top_p))
+            support = distribution.enumerate_support(expand=False)
+            probs = distribution.log_prob(support).exp().flatten().cpu()
+        names = self.codec.names(support.flatten().cpu())
+        return dict(sorted(zip(names, probs.tolist(), strict=True), key=lambda pair: -pair[1]))
+
+    def conditionals(
+        self, x: Tensor, label: Label = None, prompt: Any = None, sampling: Sampling = PLAIN
+    ) -> tuple[Distribution, Callable[[Tensor], Tensor]]:
+        """The distribution (1, T) of every symbol of x (T,) given those before it, and what undoes its order.
+
+        The symbols are in the order in which samples with this prompt are drawn; the function puts (1, T) back.
+        """
+        _, order = self.known(prompt)
+        context = self._placed(self.conditioning.context(label, 1))
+        y, context = arranged(x.to(self.device).unsqueeze(0), context, order)
+        with torch.inference_mode(), evaluating(self.model):
+            distribution = self.model.output(self.model(y, context).double(), sampling)
+        return distribution, (lambda rows: rows) if order is None else order.restore
 
     def known(self, prompt: Any) -> tuple[Tensor, Order | None]:
         """The symbols (S,) of a prompt, and the order in which the others follow, None for models without orders."""
         if prompt is None:
             return torch.zeros(0, dtype=self.model.output.dtype), self.model.order_number(0)
         places, symbols = self.codec.partial(prompt)
-        order = self.model.order_led_by(places)
+        order = self.model.order_starting_with(places)
         if order is None:
             if not torch.equal(places, torch.arange(len(places))):
-                raise SeqgenError("the model goes on behind the beginning of an item, and the prompt is another part")
+                raise SeqgenError("the model continues the beginning of an item, and the prompt is another part of one")
             return symbols, None
         return symbols[torch.argsort(order.ranks.cpu()[places])], order
+
+    def _continuation(
+        self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
+    ) -> tuple[Tensor, Context | None, int]:
+        """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
+        symbols, order = self.known(prompt)
+        signal = None if condition is None else self.modality.signal(self.codec, condition)
+        length = self._length(length, len(symbols), None if signal is None else len(signal))
+        for name, value, least in (("n", n, 1), ("length", length, 0)):
+            if isinstance(value, bool) or not isinstance(value, int) or value < least:
+                raise SeqgenError(f"{name} is {value!r}, expected a whole number of {least} or more")
+        if signal is not None and len(symbols) + length > len(signal):
+            raise SeqgenError(
+                f"got a prompt of {len(symbols)} symbols and {length} to be drawn, expected at most the {len(signal)} "
+                "of the sound to be conditioned on"
+            )
+        context = self.conditioning.context(label, n, None if signal is None else [signal])
+        context = context if order is None else (context or Context())._replace(order=order)
+        return symbols, self._placed(context), length
+
+    def _length(self, length: int | None, known: int, conditioned: int | None) -> int:
+        """How many symbols are to be drawn."""
+        if self.codec.length is None:
+            usual = self.codec.usual_length if conditioned is None else max(0, conditioned - known)
+            return usual if length is None else length
+        rest = self.codec.length - known
+        if length not in (None, rest):
+            raise SeqgenError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
+        return rest
+
+    def _placed(self, context: Context | None) -> Context | None:
+        """The context on the model's device."""
+        moved: Context | None = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(self.device), context)
+        return moved
+
+    # -- scoring
+
+    @overload
+    def score(
+        self,
+        item: list[Any],
+        *,
+        prefix: Any = None,
+        label: Label | list[Label] = None,
+        end: bool = True,
+        p_value: Side | None = None,
+    ) -> list[Scores]: ...
+    @overload
+    def score(
+        self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True, p_value: Side | None = None
+    ) -> Scores: ...
+    def score(
+        self,
+        item: Any,
+        *,
+        prefix: Any = None,
+        label: Label | list[Label] = None,
+        end: bool = True,
+        p_value: Side | None = None,
+    ) -> Scores | list[Scores]:
+        """log p(item | prefix, label), symbol by symbol; for a collection of items a list, with one label or as many.
+
+        A collection is a list or, depending on the modality, a pandas Series, an array of str, a DataFrame. Its items
+        are scored in batches, which changes nothing but the speed; memory for parameters is bounded whatever the
+        length. A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves
+        the end symbol out, for an item that may go on. `p_value` "low" or "both" adds the rank among held-out items.
+        Raises SeqgenError when there is nothing to score, and what the codec raises.
+        """
+        items = self.modality.collection(item)
+        if items is None:
+            scores = self.score([item], prefix=prefix, label=label, end=end, p_value=p_value)
+            return scores[0]
+        if p_value is not None and (prefix is not None or not end):
+            raise SeqgenError("a p-value is that of a whole item: expected no prefix and the end counted")
+        found = self._scorer.score(items, prefix=prefix, label=label, end=end)
+        if p_value is None:
+            return found
+        labels = label if isinstance(label, list) else [label] * len(items)
+        return [
+            dataclasses.replace(one, p_value=self._rank(one.total, said, p_value))
+            for one, said in zip(found, labels, strict=True)
+        ]
+
+    def totals(self, items: Any, *, label: Label | list[Label] = None, orders: int = 1) -> list[Total]:
+        """log p(item | label) of every item in total, which is faster than symbol by symbol.
+
+        Vectors are scored under the mixture of the model's first `orders` factorisations, each with equal weight.
+        Raises SeqgenError for more factorisations than the model was made for.
+        """
+        collection = self.modality.collection(items)
+        return self._scorer.totals([items] if collection is None else collection, label=label, orders=orders)
+
+    def score_pieces(
+        self, pieces: Iterable[Any], *, label: Label = None, condition: Any = None, end: bool = True
+    ) -> Iterator[Scores]:
+        """The score of one long item that comes in pieces, in constant memory: scores of consecutive parts.
+
+        The totals of the parts add up to the item's. A model with features needs the whole sound as `condition`.
+        """
+        return self._scorer.pieces(pieces, label=label, condition=condition, end=end)
+
+    def p_value(self, item: Any, *, label: Label | list[Label] = None, side: Side = "low") -> Any:
+        """The rank of an item's log p among held-out ones of similar length; of a collection, a list.
+
+        An item that was scored already may be given by its Total. Raises SeqgenError for a model without held-out
+        scores, and for some of several labels: held-out items were scored with all or none.
+        """
+        if isinstance(item, Total):
+            return self._rank(item, label if not isinstance(label, list) else label[0], side)
+        items = self.modality.collection(item)
+        whole = [item] if items is None else items
+        labels = label if isinstance(label, list) else [label] * len(whole)
+        totals = self.totals(whole, label=label)
+        found = [self._rank(total, one, side) for total, one in zip(totals, labels, strict=True)]
+        return found[0] if items is None else found
+
+    def _rank(self, total: Total, label: Label, side: Side) -> float:
+        if self.calibration is None:
+            raise SeqgenError("the model has no held-out scores to rank among; calibrate its run first")
+        labelled = self.conditioning.labelled(label)
+        return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
+
+    def ratios(self, items: Any, background: "Pipeline", *, label: Label | list[Label] = None) -> list[float]:
+        """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one.
+
+        Raises SeqgenError for a background model whose items have other symbols.
+        """
+        self.check_background(background)
+        pairs = zip(self.totals(items, label=label), background.totals(items), strict=True)
+        return [detect.likelihood_ratio(-one.nats, -two.nats, one.symbols) for one, two in pairs]
+
+    def check_background(self, background: "Pipeline") -> None:
+        """Raises SeqgenError for a background model of another kind of codec, or of items of another size."""
+        own, other = ((type(one.codec), one.codec.length, one.codec.size) for one in (self, background))
+        if own[0] is not other[0] or (self.codec.length is not None and own != other):
+            names = [
+                f"{kind.__name__} of {length} symbols in {size or 'numbers'}" for kind, length, size in (own, other)
+            ]
+            raise SeqgenError(f"the background model is one of {names[1]}, expected {names[0]}, as the model itself")
+
+    def purify(self, items: list[Any], radius: int, *, label: Label = None, below: float | None = None) -> list[Any]:
+        """The likeliest items whose symbols differ by at most `radius` levels, found symbol by symbol (PixelDefend).
+
+        With `below` only items whose p-value is smaller are changed. Raises SeqgenError for items without levels.
+        """
+        if self.codec.length is None:
+            raise SeqgenError(f"{type(self.codec).__name__} has no levels, between which distances mean something")
+        if not items:
+            return []
+        x = torch.stack([self.codec.encode(item) for item in items])
+        chosen = list(range(len(items)))
+        if below is not None:
+            chosen = [place for place, p in enumerate(self.p_value(items, label=label)) if p < below]
+        for first in range(0, len(chosen), BATCH):
+            group = chosen[first : first + BATCH]
+            context = self._placed(self.conditioning.context(label, len(group)))
+            x[group] = detect.purify(self.model, x[group], radius, context).cpu()
+        return [self.codec.decode(row) for row in x]
+
+    def rounded(self, dtype: torch.dtype) -> "Pipeline":
+        """A pipeline whose weights are those of this one rounded to a 16-bit type, without calibration."""
+        model = copy.deepcopy(self.model)
+        for tensor in model.state_dict().values():
+            if tensor.dtype == torch.float32:
+                tensor.copy_(tensor.to(dtype))
+        return Pipeline(
+            model, self.codec, self.labels, self.provenance, self.features, training_texts=self.training_texts
+        )
 
 
 def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
@@ -213,14 +426,8 @@ def load(path: str | Path, device: str | torch.device = "cpu") -> Pipeline:
     return Pipeline.from_pretrained(path, device)
 
 
-def _seed(seed: int | None) -> int:
-    seed = random.SystemRandom().getrandbits(31) if seed is None else seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise SeqgenError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
-    return seed
-
-
-def _device(name: str | torch.device) -> torch.device:
+def check_device(name: str | torch.device) -> torch.device:
+    """The device of that name. Raises SeqgenError for one that cannot be used here."""
     try:
         device = torch.device(name)
         torch.zeros(0, device=device)
@@ -231,6 +438,23 @@ def _device(name: str | torch.device) -> torch.device:
     return device
 
 
+def _parts(contents: Contents, where: str, device: torch.device) -> tuple[Any, ...]:
+    """The arguments of a Pipeline, as a checkpoint holds them. Raises ConfigError, ValueError, RuntimeError."""
+    config = contents.config
+    with torch.random.fork_rng([]):  # a fresh model draws weights, which are overwritten
+        model = build(config.get("model"), Model, f"{where}: model")
+    codec = build(config.get("codec"), Codec, f"{where}: codec")
+    model.load_state_dict(contents.tensors)
+    described = config.get("features")
+    features = None if described is None else build(described, LogMel, f"{where}: features")
+    if not isinstance(provenance := config.get("provenance"), dict):
+        raise ConfigError(f"{where}: provenance is {provenance!r}, expected an object")
+    calibration = None if contents.calibration is None else Calibration.from_tensors(contents.calibration)
+    texts = None if contents.training_texts is None else TrainingTexts.from_bytes(contents.training_texts)
+    labels = _labels(config.get("labels"), where)
+    return model.to(device).eval(), codec, labels, provenance, features, calibration, texts
+
+
 def _labels(value: Any, where: str) -> dict[str, list[str]]:
     plain = isinstance(value, dict) and all(
         isinstance(classes, list) and all(isinstance(name, str) for name in classes) for classes in value.values()
@@ -238,3 +462,10 @@ def _labels(value: Any, where: str) -> dict[str, list[str]]:
     if not plain:
         raise ConfigError(f"{where}: labels is {value!r}, expected an object of lists of names")
     return dict(value)
+
+
+def _seed(seed: int | None) -> int:
+    seed = random.SystemRandom().getrandbits(31) if seed is None else seed
+    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
+        raise SeqgenError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
+    return seed

@@ -1,7 +1,6 @@
 """Tiny instances of every registered class, for the laws."""
 
 import functools
-import inspect
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -12,26 +11,40 @@ import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.codec import Codec
 from seqgen.codecs import Chars, MuLaw, Pixels, SentencePiece, Table, Waveform
-from seqgen.config import _REGISTRY
-from seqgen.model import Batch, Context, Model, State
+from seqgen.config import registered as known
+from seqgen.model import Batch, Context, Model, Order
 from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, PixelRNN, WaveNet
 from seqgen.output import Output
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 
 
 def registered(kind: type) -> list[type]:
-    """The concrete classes of seqgen that a checkpoint may name (tests register classes of their own)."""
-    known = (cls for cls in _REGISTRY.values() if issubclass(cls, kind) and not inspect.isabstract(cls))
-    return sorted((cls for cls in known if cls.__module__.startswith("seqgen.")), key=lambda cls: cls.__name__)
+    """The concrete classes of seqgen that a checkpoint may name, without those that tests define."""
+    found = (cls for cls in known(kind).values() if cls.__module__.startswith("seqgen."))
+    return sorted(found, key=lambda cls: cls.__name__)
+
+
+# -- contexts and symbols for a model
 
 
 def labels_of(model: Model) -> list[int]:
     """The number of classes of each label of a model."""
-    return list((model.model if isinstance(model, Under) else model).init_args.get("labels", ()))
+    return list(model.label_sizes)
+
+
+def order_of(model: Model) -> Order | None:
+    """The order in which the laws test a model of several orders or masks, its fourth; None for all other models."""
+    return None if model.orders == 1 else model.order_number(3)
+
+
+def conditioning(model: Model) -> frozenset[str]:
+    """The parts of a context that the laws give to a model, out of labels, features and order."""
+    given = {"labels": labels_of(model), "features": model.feature_size, "order": model.orders != 1}
+    return frozenset(part for part, some in given.items() if some)
 
 
 def draw_context(model: Model, batch: int, generator: torch.Generator) -> Context | None:
-    """Random labels, not said ones among them, and features, for as far as the model takes some; None for neither."""
+    """Random labels (0, "not given", among them) and features, as the model takes them; its order; None for nothing."""
     columns = [torch.randint(count + 1, (batch,), generator=generator) for count in labels_of(model)]
     return with_labels(model, torch.stack(columns, 1) if columns else None, batch, generator)
 
@@ -39,23 +52,35 @@ def draw_context(model: Model, batch: int, generator: torch.Generator) -> Contex
 def with_labels(
     model: Model, labels: torch.Tensor | None, batch: int, generator: torch.Generator | None = None
 ) -> Context | None:
-    """These labels (B, L), and features for 60 symbols if the model takes any: random ones, or always the same ones."""
-    count = model.init_args.get("features", 0)
+    """A context of these labels (B, L), the model's order, and features for 60 symbols if the model takes features.
+
+    The features are random with a generator, else the same in every row. None if there is nothing to give.
+    """
+    order, count = order_of(model), model.feature_size
     if not count:
-        return None if labels is None else Context(labels)
-    frames = -(-60 // model.init_args["hop"])
+        return None if labels is None and order is None else Context(labels, order=order)
+    frames = -(-60 // model.feature_hop)
     one = torch.randn(1, frames, count, generator=torch.Generator().manual_seed(3)).expand(batch, -1, -1)
     features = one if generator is None else torch.randn(batch, frames, count, generator=generator)
-    return Context(labels, features.double())
+    return Context(labels, features.double(), order)
+
+
+def rows_of(context: Context | None, rows: slice) -> Context | None:
+    """The context of some rows of a batch."""
+    if context is None:
+        return None
+    labels, features = (None if part is None else part[rows] for part in context[:2])
+    return Context(labels, features, context.order)
 
 
 def classes_of(output: Output) -> int:
     """K, for outputs of classes."""
-    return len(output(torch.zeros(output.size)).enumerate_support())
+    assert output.classes is not None
+    return output.classes
 
 
 def countable(output: Output) -> bool:
-    """Whether symbols are classes; else they are numbers."""
+    """Whether symbols are classes (int64); otherwise they are real numbers."""
     return not output.dtype.is_floating_point
 
 
@@ -66,17 +91,20 @@ def draw_symbols(model: Model, batch: int, length: int, generator: torch.Generat
     return torch.randint(classes_of(model.output), (batch, length), generator=generator)
 
 
+# -- small models, with weights far larger than at the start of training so that every weight has a visible effect
+
+
 def rnn(output: Output, **arguments: Any) -> RNN:
-    """A network with weights that are far from all symmetries of a fresh one."""
+    """A recurrent network of 5 hidden units."""
     torch.manual_seed(1)
     model = RNN(output, hidden=5, **arguments).eval()
-    for parameter in model.parameters():
-        torch.nn.init.normal_(parameter, std=0.7)
+    for parameter in model.parameters():  # larger weights would make densities too narrow for the grid of is_a_density
+        torch.nn.init.normal_(parameter, std=0.7 if countable(output) else 0.4)
     return model
 
 
 def wavenet(output: Output, **arguments: Any) -> WaveNet:
-    """A small network with weights that are far from all symmetries of a fresh one."""
+    """A WaveNet of two blocks of two layers."""
     torch.manual_seed(1)
     sizes = {"layers": 2, "blocks": 2, "residual": 4, "gate": 5, "skip": 6, "end": 7, "condition": 3}
     model = WaveNet(output, **{**sizes, **arguments}).eval()
@@ -86,15 +114,15 @@ def wavenet(output: Output, **arguments: Any) -> WaveNet:
 
 
 VARIABLES = 13
-"""Of the small densities of vectors: more than any law's sequences have symbols."""
+"""Dimensions of the small densities of vectors: longer than any sequence in the laws."""
 
 
 def vectors(kind: type[FVSBN] | type[MADE] | type[NADE], output: Output, **arguments: Any) -> Model:
-    """A small density of vectors with weights that are far from all symmetries of a fresh one."""
+    """A small density of vectors."""
     torch.manual_seed(1)
     sizes: dict[type, dict[str, Any]] = {NADE: {"hidden": 5}, MADE: {"hidden": [4 * VARIABLES + 3]}}
     model = kind(output, **{"dimensions": VARIABLES, **sizes.get(kind, {}), **arguments}).eval()
-    for parameter in model.parameters():  # what is linear in numbers may leave the range of the laws' integrals
+    for parameter in model.parameters():  # larger weights would move densities out of the range of is_a_density
         torch.nn.init.normal_(parameter, std=0.5 if countable(output) else 0.2)
     return model
 
@@ -103,16 +131,16 @@ fvsbn, made, nade = (functools.partial(vectors, kind) for kind in (FVSBN, MADE, 
 
 
 GREY, COLOUR = {"height": 5, "width": 3}, {"height": 3, "width": 2, "channels": 3}
-"""Small images of more symbols than any law's sequences have."""
+"""Sizes of small images with more symbols than any sequence in the laws."""
 
 
 def pixels(kind: type[PixelCNN] | type[PixelRNN], output: Output, **arguments: Any) -> Model:
-    """A small model of images with weights that are far from all symmetries of a fresh one."""
+    """A small model of images."""
     torch.manual_seed(1)
     model = kind(output, **{"depth": 2, "filters": 4, "first": 3, "end": 6, **GREY, **arguments}).eval()
-    for parameter in model.parameters():  # numbers may leave the range of the laws' integrals
+    for parameter in model.parameters():  # larger weights would move densities out of the range of is_a_density
         torch.nn.init.normal_(parameter, std=0.5 if countable(output) else 0.2)
-    for bias in (model.first.bias, model.end.bias):  # so few units must not all be dead
+    for bias in (model.first.bias, model.end.bias):  # with so few units, keep some relu active
         torch.nn.init.constant_(bias, 1.0)
     return model
 
@@ -126,31 +154,10 @@ PIXELS: dict[str, Callable[..., Model]] = {
 
 
 def half_blind(model: Model) -> bool:
-    """Whether a model of images is one whose pixels do not see all that is above; tests/test_pixels.py has what."""
+    """Whether a model of images has a blind spot above the pixel; tests/test_pixels.py tests which pixels it sees."""
     return (isinstance(model, PixelCNN) and not model.init_args["gated"]) or (
         isinstance(model, PixelRNN) and model.init_args["cell"] == "row"
     )
-
-
-class Under(Model):
-    """A model in one of its orders, given with the context; so that all laws hold it to that order, too."""
-
-    def __init__(self, model: Model, number: int) -> None:
-        super().__init__()
-        self.model, self.output, self.number = model, model.output, number
-        self.dimensions = model.dimensions
-
-    def _in_order(self, context: Context | None) -> Context:
-        return (context or Context())._replace(order=self.model.order_number(self.number))
-
-    def forward(self, x: torch.Tensor, context: Context | None = None) -> torch.Tensor:
-        return self.model(x, self._in_order(context))
-
-    def start(self, batch: int, context: Context | None = None) -> tuple[torch.Tensor, State]:
-        return self.model.start(batch, self._in_order(context))
-
-    def step(self, x: torch.Tensor, state: State, context: Context | None = None) -> tuple[torch.Tensor, State]:
-        return self.model.step(x, state, self._in_order(context))
 
 
 def ngram(output: Output, **arguments: Any) -> NGram:
@@ -163,97 +170,70 @@ def ngram(output: Output, **arguments: Any) -> NGram:
     return model
 
 
+LOGISTICS = DiscretizedLogistics(levels=4, mixtures=2)
+WIDE = {"first": 7, "height": 3, "width": 5}
+
 MODELS: dict[str, Callable[[], Model]] = {
-    **{
-        f"RNN-{cell}-{layers}": functools.partial(rnn, Categorical(3), cell=cell, layers=layers)
-        for cell in ("tanh", "gru", "lstm")
-        for layers in (1, 2)
-    },
-    "RNN-bernoulli": functools.partial(rnn, Bernoulli(), cell="gru"),
-    "RNN-embedding": functools.partial(rnn, Categorical(3), cell="tanh", embedding=4),
-    "RNN-tied": functools.partial(rnn, Categorical(3), cell="gru", embedding=5, tied=True),
+    "RNN-tanh": functools.partial(rnn, Categorical(3), cell="tanh", embedding=4),
+    "RNN-tanh-2-labels": functools.partial(rnn, Bernoulli(), cell="tanh", layers=2, labels=[2, 3]),
+    "RNN-gru-labels": functools.partial(rnn, LOGISTICS, cell="gru", labels=[2], embedding=4),
+    "RNN-gru-2": functools.partial(rnn, Gaussians(), cell="gru", layers=2),
+    "RNN-lstm": functools.partial(rnn, Gaussians(mixtures=3), cell="lstm", forget_bias=0.0),
+    "RNN-lstm-2-labels": functools.partial(rnn, Categorical(3), cell="lstm", layers=2, labels=[2, 3]),
     "RNN-norm": functools.partial(rnn, Categorical(3), layers=2, layer_norm=True, dropout=0.5),
-    "RNN-labels": functools.partial(rnn, Categorical(3), layers=2, labels=[2, 3]),
-    "RNN-labels-embedding": functools.partial(rnn, Categorical(3), cell="gru", labels=[2], embedding=4),
-    **{f"NGram-{order}": functools.partial(ngram, Categorical(3), order=order) for order in (1, 2, 3)},
-    "NGram-labels": functools.partial(ngram, Categorical(3), order=2, labels=[2, 3]),
-    **{f"WaveNet-{kernel}": functools.partial(wavenet, Categorical(3), kernel=kernel) for kernel in (2, 3, 4)},
-    **{
-        f"WaveNet-{name}{condition}": functools.partial(wavenet, output, **options)
-        for name, output in (
-            ("categorical", Categorical(3)),
-            ("bernoulli", Bernoulli()),
-            ("logistics", DiscretizedLogistics(levels=4, mixtures=2)),
-            ("gaussian", Gaussians()),
-            ("gaussians", Gaussians(mixtures=3)),
-        )
-        for condition, options in (
-            ("", {}),
-            ("-labels", {"labels": [2, 3]}),
-            ("-features", {"features": 2, "hop": 3}),
-            ("-both", {"labels": [2], "features": 2, "hop": 2}),
-        )
-    },
-    "WaveNet-scalar": functools.partial(wavenet, Categorical(3), scalar=True, dropout=0.5),
-    "WaveNet-repeat": functools.partial(wavenet, Categorical(3), features=2, hop=3, upsampling="repeat", kernel=3),
-    **{
-        f"{kind.__name__}-{name}{suffix}": functools.partial(vectors, kind, output, **options)
-        for kind in (FVSBN, NADE, MADE)
-        for name, output in (
-            ("bernoulli", Bernoulli()),
-            ("categorical", Categorical(3)),
-            ("logistics", DiscretizedLogistics(levels=4, mixtures=2)),
-            ("gaussian", Gaussians()),
-            ("gaussians", Gaussians(mixtures=3)),
-        )
-        for suffix, options in (("", {}), ("-labels", {"labels": [2, 3]}))
-    },
-    "FVSBN-random": functools.partial(fvsbn, Bernoulli(), order="random"),
-    "NADE-random": functools.partial(nade, Bernoulli(), order="random", labels=[2]),
+    "RNN-tied": functools.partial(rnn, Categorical(3), cell="gru", embedding=5, tied=True),
+    "NGram-1": functools.partial(ngram, Categorical(3), order=1),
+    "NGram-2-labels": functools.partial(ngram, Categorical(3), order=2, labels=[2, 3]),
+    "NGram-3": functools.partial(ngram, Categorical(3), order=3),
+    "NGram-3-label": functools.partial(ngram, Categorical(3), order=3, labels=[2]),
+    "NGram-empty": functools.partial(NGram, Categorical(3)),
+    "WaveNet": functools.partial(wavenet, Categorical(3)),
+    "WaveNet-labels": functools.partial(wavenet, LOGISTICS, kernel=4, labels=[2, 3]),
+    "WaveNet-scalar": functools.partial(wavenet, Categorical(3), scalar=True, dropout=0.5, kernel=3),
+    "WaveNet-features": functools.partial(wavenet, Categorical(3), features=2, hop=3, upsampling="repeat", kernel=3),
+    "WaveNet-bernoulli-features": functools.partial(wavenet, Bernoulli(), features=2, hop=3),
+    "WaveNet-logistics-features": functools.partial(wavenet, LOGISTICS, features=1, hop=4, kernel=3),
+    "WaveNet-gaussian-features": functools.partial(wavenet, Gaussians(), features=2, hop=3, kernel=4),
+    "WaveNet-both": functools.partial(wavenet, Categorical(3), labels=[2], features=2, hop=2, scalar=True),
+    "WaveNet-bernoulli-both": functools.partial(wavenet, Bernoulli(), labels=[2, 3], features=2, hop=1, kernel=3),
+    "WaveNet-logistics-both": functools.partial(wavenet, LOGISTICS, labels=[2], features=2, hop=2, upsampling="repeat"),
+    "WaveNet-gaussians-both": functools.partial(wavenet, Gaussians(mixtures=3), labels=[2], features=2, hop=2),
+    "FVSBN": functools.partial(fvsbn, Bernoulli(), order="random"),
+    "FVSBN-labels": functools.partial(fvsbn, LOGISTICS, labels=[2, 3]),
+    "FVSBN-orders": functools.partial(fvsbn, Categorical(3), orders=4),
+    "FVSBN-orders-labels": functools.partial(fvsbn, Gaussians(), orders=0, labels=[2]),
+    "NADE-labels": functools.partial(nade, Categorical(3), labels=[2, 3]),
     "NADE-relu": functools.partial(nade, Bernoulli(), activation="relu", hidden=20),
+    "NADE-orders": functools.partial(nade, Bernoulli(), orders=0, order="random"),
+    "NADE-orders-labels": functools.partial(nade, LOGISTICS, orders=4, labels=[2]),
     "RNADE": functools.partial(nade, Gaussians(mixtures=3), activation="relu", scaled=True, hidden=20),
-    "MADE-deep": functools.partial(made, Categorical(3), hidden=[30, 25, 30], direct=True, labels=[2]),
+    "RNADE-orders": functools.partial(nade, Gaussians(mixtures=3), orders=0, activation="relu", scaled=True, hidden=9),
+    "MADE": functools.partial(made, LOGISTICS),
     "MADE-narrow": functools.partial(made, Bernoulli(), hidden=[6], direct=True),
-    "MADE-random": functools.partial(made, Gaussians(), order="random", hidden=[30, 30], direct=True),
-    **{
-        f"{name}-under-{number}": lambda model=model, number=number: Under(model(), number).eval()
-        for name, model in (
-            ("FVSBN-orders", functools.partial(fvsbn, Categorical(3), orders=4)),
-            ("NADE-orders", functools.partial(nade, Bernoulli(), orders=0, order="random", labels=[2])),
-            ("RNADE-orders", functools.partial(nade, Gaussians(2), orders=0, activation="relu", scaled=True, hidden=9)),
-            ("MADE-orders", functools.partial(made, Bernoulli(), orders=0, masks=0, hidden=[30, 30], direct=True)),
-            ("MADE-masks", functools.partial(made, Categorical(3), masks=8, labels=[2])),
-            ("MADE-numbers", functools.partial(made, Gaussians(2), orders=3, masks=0, labels=[2], direct=True)),
-        )
-        for number in (0, 1, 3)
-    },
-    **{
-        f"{kind}-{name}": functools.partial(make, output, **COLOUR, labels=[2, 3])
-        for kind, make in PIXELS.items()
-        for name, output in (
-            ("bernoulli", Bernoulli()),
-            ("categorical", Categorical(3)),
-            ("logistics", DiscretizedLogistics(levels=4, mixtures=2)),
-            ("gaussian", Gaussians()),
-            ("gaussians", Gaussians(mixtures=3)),
-        )
-    },
-    **{
-        f"{kind}-{suffix}": functools.partial(make, output, **options)
-        for kind, make in PIXELS.items()
-        for suffix, output, options in (
-            ("grey", Categorical(3), {}),
-            ("wide", Bernoulli(), {"first": 7, "height": 3, "width": 5, "labels": [2]}),
-        )
-    },
-    "PixelCNN-one-hot": functools.partial(pixels, PixelCNN, Categorical(3), scalar=False, gated=True, **COLOUR),
-    "PixelCNN-5": functools.partial(pixels, PixelCNN, Bernoulli(), kernel=5, height=4, width=4),
-    "PixelCNN-gated-5": functools.partial(pixels, PixelCNN, Bernoulli(), gated=True, kernel=5, height=4, width=4),
-    "PixelRNN-row-5": functools.partial(pixels, PixelRNN, Bernoulli(), kernel=5, height=4, width=4),
-    "RNN-gaussian": functools.partial(rnn, Gaussians(), cell="lstm"),
-    "RNN-logistics": functools.partial(rnn, DiscretizedLogistics(levels=4, mixtures=2), cell="gru", labels=[2]),
-    "NGram-fresh": functools.partial(NGram, Categorical(3)),
+    "MADE-labels": functools.partial(made, Categorical(3), hidden=[30, 25, 30], direct=True, labels=[2]),
+    "MADE-random-labels": functools.partial(
+        made, Gaussians(), order="random", hidden=[30, 30], direct=True, labels=[2, 3]
+    ),
+    "MADE-orders": functools.partial(made, LOGISTICS, orders=0, masks=0, hidden=[30, 30], direct=True),
+    "MADE-masks": functools.partial(made, Categorical(3), masks=8, labels=[2]),
+    "MADE-orders-masks": functools.partial(made, Bernoulli(), orders=3, masks=0, labels=[2], direct=True),
+    "MADE-numbers": functools.partial(made, Gaussians(mixtures=3), orders=3, direct=True),
+    "PixelCNN-colour": functools.partial(PIXELS["PixelCNN"], LOGISTICS, **COLOUR, labels=[2, 3]),
+    "PixelCNN-5": functools.partial(PIXELS["PixelCNN"], Bernoulli(), kernel=5, height=4, width=4),
+    "PixelCNN-wide": functools.partial(PIXELS["PixelCNN"], Gaussians(mixtures=3), **WIDE, labels=[2]),
+    "PixelCNN-gated-colour": functools.partial(PIXELS["PixelCNN-gated"], Categorical(3), scalar=False, **COLOUR),
+    "PixelCNN-gated-numbers": functools.partial(PIXELS["PixelCNN-gated"], Gaussians(), **COLOUR, labels=[2, 3]),
+    "PixelCNN-gated-grey": functools.partial(PIXELS["PixelCNN-gated"], Categorical(3)),
+    "PixelCNN-gated-wide": functools.partial(PIXELS["PixelCNN-gated"], Bernoulli(), kernel=5, **WIDE, labels=[2]),
+    "PixelRNN-row-colour": functools.partial(PIXELS["PixelRNN-row"], Categorical(3), **COLOUR, labels=[2, 3]),
+    "PixelRNN-row-5": functools.partial(PIXELS["PixelRNN-row"], Bernoulli(), kernel=5, height=4, width=4),
+    "PixelRNN-row-wide": functools.partial(PIXELS["PixelRNN-row"], Gaussians(mixtures=3), **WIDE, labels=[2]),
+    "PixelRNN-diagonal-colour": functools.partial(PIXELS["PixelRNN-diagonal"], LOGISTICS, **COLOUR, labels=[2, 3]),
+    "PixelRNN-diagonal-grey": functools.partial(PIXELS["PixelRNN-diagonal"], Categorical(3), scalar=False),
+    "PixelRNN-diagonal-numbers": functools.partial(PIXELS["PixelRNN-diagonal"], Gaussians(), **COLOUR),
+    "PixelRNN-diagonal-wide": functools.partial(PIXELS["PixelRNN-diagonal"], Bernoulli(), **WIDE, labels=[2]),
 }
+"""Small models that cover pairwise what a model is combined with; tests/pairwise.py says how."""
 
 OUTPUTS: dict[str, Callable[[], Output]] = {
     "Bernoulli": Bernoulli,

@@ -15,11 +15,11 @@ import httpx
 import pytest
 import torch
 
-from seqgen.codecs import MuLaw, Pixels
+from seqgen.codecs import MuLaw, Pixels, Table
 from seqgen.inference.detect import Calibration
 from seqgen.media.mel import LogMel
-from seqgen.models import PixelCNN, WaveNet
-from seqgen.outputs import Bernoulli, Categorical
+from seqgen.models import NADE, PixelCNN, WaveNet
+from seqgen.outputs import Bernoulli, Categorical, Gaussians
 from seqgen.pipeline import Pipeline
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
@@ -95,6 +95,16 @@ def painter(folder: Path, height: int = 6) -> Path:
     calibration = Calibration(torch.linspace(-2, 0, 19, dtype=torch.float64).expand(2, -1), torch.full((19,), 30.0))
     codec = Pixels(height, height - 1, levels=2)
     Pipeline(model, codec, {"kind": ["a", "b"]}, calibration=calibration).save_pretrained(folder / "model")
+    return folder
+
+
+def rows(folder: Path) -> Path:
+    """A small model of a table of three columns, not trained, with a few scores to rank among."""
+    torch.manual_seed(1)
+    codec = Table(["height", "width", "depth"], [10, 1, 0], [2, 0.5, 1])
+    calibration = Calibration(torch.linspace(-3, 0, 19, dtype=torch.float64).expand(1, -1), torch.full((19,), 3.0))
+    model = NADE(Gaussians(2), dimensions=3, hidden=4)
+    Pipeline(model, codec, calibration=calibration).save_pretrained(folder / "model")
     return folder
 
 

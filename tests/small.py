@@ -1,9 +1,14 @@
 """Small data for any recipe, and the switches that make its training a matter of seconds."""
 
+import contextlib
+import importlib.util
+import io
+import os
 import random
+import runpy
 import subprocess
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +16,14 @@ import numpy as np
 import soundfile
 import yaml
 
+import seqgen.training.fit  # noqa: F401 (its import takes longer than all that a small training does)
+from seqgen.cli.main import main
+
 RECIPES = Path(__file__).parent.parent / "recipes"
 SEQGEN = Path(sys.executable).with_name("seqgen")
 QUICK = [
     "--trainer.max_steps=2",
-    "--trainer.val_check_interval=1",
+    "--trainer.val_check_interval=2",
     "--trainer.accelerator=cpu",
     "--data.batch_size=16",
 ]
@@ -32,15 +40,57 @@ def run(*command: object, cwd: Path, env: dict[str, str] | None = None) -> str:
     return done.stdout
 
 
+def seqgen_here(*arguments: object, cwd: Path) -> str:
+    """What `seqgen ARGUMENTS` prints on standard output, run in this process, since every start of one takes seconds.
+
+    Like `run`, an error that shows all that was printed when the command fails.
+    """
+    words = [str(argument) for argument in arguments]
+    return _here(lambda: main(words), cwd, ["seqgen", *words])
+
+
+def module_here(name: str, *arguments: object, cwd: Path) -> str:
+    """The same for `python -m NAME ARGUMENTS`."""
+    spec = importlib.util.find_spec(name)
+    assert spec is not None, f"there is no module {name}"
+    assert spec.origin is not None, f"{name} is no file"
+    file, words = spec.origin, [str(argument) for argument in arguments]
+
+    def program() -> None:
+        runpy.run_path(file, run_name="__main__")
+
+    return _here(program, cwd, [file, *words])
+
+
+def _here(program: Callable[[], int | None], cwd: Path, words: list[str]) -> str:
+    out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))
+    argv, stdin = sys.argv, sys.stdin
+    with contextlib.ExitStack() as stack:
+        for context in (contextlib.chdir(cwd), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)):
+            stack.enter_context(context)
+        sys.argv, sys.stdin = words, stack.enter_context(open(os.devnull))
+        try:
+            status = program()
+        except SystemExit as leave:
+            status = leave.code if isinstance(leave.code, int | None) else 1
+        finally:
+            sys.argv, sys.stdin = argv, stdin
+    texts = [stream.detach().getvalue().decode() for stream in (out, err)]
+    assert not status, f"{words} gave {status}\n{texts[0]}\n{texts[1]}"
+    return texts[0]
+
+
 def quick(configs: Sequence[str], folder: Path) -> list[str]:
     """Arguments for `seqgen fit` that train for two steps on small data of the kind that the configs want."""
-    data = _data(configs)
+    data = _merged(configs, "data")
     codec = data["init_args"].get("codec", {})
     pieces = ["--data.codec.init_args.vocabulary=400"] if codec.get("class_path") == "SentencePiece" else []
     if colours := len(data["init_args"].get("shape") or []) == 3:  # as small as can be: three times as many symbols
         data["init_args"]["shape"] = [8, 8, 3]
     sizes = ["--data.shape=[8,8,3]", *(f"--model.model.init_args.{side}=8" for side in ("height", "width"))]
-    return [*QUICK, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
+    # A recipe that validates once an epoch, such as one that counts n-grams, has one step on data as small as this.
+    often = ["--trainer.val_check_interval=1"] if _merged(configs, "trainer").get("check_val_every_n_epoch") else []
+    return [*QUICK, *often, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
 
 
 def write(data: dict[str, Any], folder: Path) -> Path:
@@ -62,7 +112,7 @@ def write(data: dict[str, Any], folder: Path) -> Path:
         return _written(folder / "tiny.tsv", "".join("\t".join(row) + "\n" for row in rows))
     if data["class_path"].rpartition(".")[2] == "Lines":
         return _written(folder / "tiny.txt", "\n".join(names) + "\n")
-    return _written(folder / "tiny.txt", 8 * (" ".join(names) + "\n"))
+    return _written(folder / "tiny.txt", 4 * (" ".join(names) + "\n"))
 
 
 def sounds(folder: Path, labels: Sequence[str]) -> Path:
@@ -95,8 +145,9 @@ def _written(path: Path, text: str) -> Path:
     return path
 
 
-def _data(configs: Sequence[str]) -> dict[str, Any]:
+def _merged(configs: Sequence[str], section: str) -> dict[str, Any]:
+    """What the configs say of the trainer, or of the data, later ones overriding earlier ones."""
     found: dict[str, Any] = {}
     for config in configs:
-        found = yaml.safe_load((RECIPES / config.removeprefix("recipes/")).read_text()).get("data", found)
+        found |= yaml.safe_load((RECIPES / config.removeprefix("recipes/")).read_text()).get(section, {})
     return found

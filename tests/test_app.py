@@ -1,4 +1,4 @@
-"""The app's limits, its door, its endpoints for programs, and its being closed to all but this machine."""
+"""The app's limits, its models, its endpoints of text and sound, and what its server refuses."""
 
 import itertools
 import json
@@ -20,17 +20,20 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 
 import seqgen
+from seqgen.checkpoints.folder import CheckpointError
+from seqgen.checkpoints.training_texts import TrainingTexts
 from seqgen.cli.main import main
 from seqgen.codecs import Chars
 from seqgen.media.audio import Clip
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
-from seqgen_app import colours, score, serve, sound, sound_tab, text
-from seqgen_app.asked import UNKNOWN, asked
+from seqgen_app import scores, serve
+from seqgen_app.catalog import Catalog, Entry
+from seqgen_app.errors import UNEXPECTED, report_errors
 from seqgen_app.guard import _depth
 from seqgen_app.limits import Limits, Refused
-from seqgen_app.shelf import Shelf
+from seqgen_app.tabs import SoundTab, sound, sound_request, text_html, text_request
 
 LIMITS = Limits()
 POST = {"content-type": "application/json"}
@@ -49,8 +52,8 @@ def client(app: served.App) -> Client:
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return Shelf()
+def catalog() -> Catalog:
+    return Catalog.load()
 
 
 @pytest.fixture(scope="module")
@@ -74,7 +77,10 @@ def test_a_temperature_is_a_finite_number_in_its_range(value: Any) -> None:
 def test_what_is_allowed_is_given_back() -> None:
     assert LIMITS.sampling(0, 5.0, 1) == {"temperature": 0.0, "top_k": 5, "top_p": 1.0}
     assert LIMITS.sampling(3, 1000, 0.5) == {"temperature": 3.0, "top_k": 1000, "top_p": 0.5}
-    assert [LIMITS.seed(value) for value in (None, "", 0, "7", 7.0, 2**31 - 1)] == [None, None, 0, 7, 7, 2**31 - 1]
+    assert [LIMITS.seed(value) for value in (0, "7", 7.0, 2**31 - 1)] == [0, 7, 7, 2**31 - 1]
+    new = [LIMITS.seed(value) for value in (None, "") * 5]
+    assert len(set(new)) == 10
+    assert all(0 <= seed < 2**31 for seed in new)
     assert LIMITS.text("The text", None, 3) == ""
 
 
@@ -100,25 +106,25 @@ def test_what_is_refused_is_told(check: Any, told: str) -> None:
     assert len(str(refused.value)) < 120
 
 
-def test_a_deadline_ends_a_text_and_a_batch_and_a_clip(shelf: Shelf) -> None:
+def test_a_deadline_ends_a_text_and_a_batch_and_a_clip(catalog: Catalog) -> None:
     hasty = Limits(deadline=0.2)
-    plays, names, digits = (shelf.get(name) for name in ("shakespeare", "names", "digits-speech"))
-    written = list(text.write(plays, hasty, text.wish(plays, hasty, length=2000)))
-    assert written[-1].note.startswith("stopped after")
+    plays, names, digits = (catalog.get(name) for name in ("shakespeare", "names", "digits-speech"))
+    written = list(text_request.sample(plays, hasty, text_request.check(plays, hasty, length=2000)))
+    assert written[-1].note.startswith("Stopped after")
     assert 0 < len(written[-1].texts[0]) < 2000
     late = Limits(deadline=-1)
     with pytest.raises(Refused, match="took more than"):
-        list(text.write(names, late, text.wish(names, late, n=2)))
-    spoken = list(sound.speak(digits, hasty, sound.wish(digits, hasty, 10, "digit=3", seed=1)))
+        list(text_request.sample(names, late, text_request.check(names, late, n=2)))
+    spoken = list(sound_request.sample(digits, hasty, sound_request.check(digits, hasty, 10, "digit=3", seed=1)))
     assert spoken[-1].done
     with pytest.raises(Refused, match="took more than"):
-        score.score_text(names, late, "Maria")
+        text_request.score(names, late, "Maria")
 
 
-def test_closing_a_generator_stops_a_batch_at_its_next_symbol(shelf: Shelf) -> None:
-    plays = shelf.get("shakespeare")
+def test_closing_a_generator_stops_a_batch_at_its_next_symbol(catalog: Catalog) -> None:
+    plays = catalog.get("shakespeare")
     before = threading.active_count()
-    writing = text.write(plays, LIMITS, text.wish(plays, LIMITS, length=2000, n=10))
+    writing = text_request.sample(plays, LIMITS, text_request.check(plays, LIMITS, length=2000, n=10))
     next(writing)
     next(writing)
     assert threading.active_count() > before
@@ -131,56 +137,59 @@ def test_closing_a_generator_stops_a_batch_at_its_next_symbol(shelf: Shelf) -> N
 # -- models by name
 
 
-def test_a_model_is_named_and_never_a_path(shelf: Shelf, tmp_path: Path) -> None:
+def test_a_model_is_named_and_never_a_path(catalog: Catalog, tmp_path: Path) -> None:
     for name in ("../names", str(tmp_path), "names/", "", None, 3, ["names"], {"path": "/etc"}):
         with pytest.raises(Refused, match=r"There is no model .*; there are: "):
-            shelf.get(name)
+            catalog.get(name)
+    sounds = catalog.of(catalog.get("digits-speech").modality)
+    assert sounds.names == ["digits-speech"]
     with pytest.raises(Refused, match="no model of sound 'names'"):
-        shelf.get("names", kind="sound")
+        sounds.get("names")
 
 
 def test_runs_come_first_and_no_name_is_given_twice(tmp_path: Path) -> None:
     run = served.vocoder(tmp_path / "names")
-    names = Shelf([run, run / "model"]).names()
+    names = Catalog.load([run, run / "model"]).names
     assert names[:2] == ["names", "names (2)"]
     assert "names (3)" in names
-    with pytest.raises(seqgen.pipeline.CheckpointError, match="no model at"):
-        Shelf([tmp_path / "gone"])
+    with pytest.raises(CheckpointError, match="no model at"):
+        Catalog.load([tmp_path / "gone"])
 
 
 @pytest.mark.parametrize(
     ("said", "expected"),
     [("F", {"sex": "F"}), ("sex = M", {"sex": "M"}), ({"sex": "F"}, {"sex": "F"}), ("", {}), (None, {})],
 )
-def test_labels_are_said_as_on_the_command_line(shelf: Shelf, said: Any, expected: dict[str, str]) -> None:
-    assert shelf.get("names").label(said) == expected
+def test_labels_are_said_as_on_the_command_line(catalog: Catalog, said: Any, expected: dict[str, str]) -> None:
+    assert catalog.get("names").label(said) == expected
 
 
 @pytest.mark.parametrize("said", ["X", "age=3", "sex=", 3, ["F"], {"sex": ["F"]}, {"sex": None}, "F, M=1"])
-def test_other_labels_are_refused(shelf: Shelf, said: Any) -> None:
-    with pytest.raises(Refused, match=r"is none of the model's: sex: F, M\."):
-        shelf.get("names").label(said)
+def test_other_labels_are_refused(catalog: Catalog, said: Any) -> None:
+    with pytest.raises(Refused, match=r"The model has no label .*\. Its labels: sex: F, M\."):
+        catalog.get("names").label(said)
 
 
 # -- what is shown
 
 
-def test_what_models_and_visitors_say_is_escaped() -> None:
+def test_text_of_models_and_visitors_is_escaped() -> None:
     evil = '<img src=x onerror="alert(1)">'
-    symbol = score.Symbol(evil, 3.0, 1, 2.0)
-    scored = score.ScoredText(seqgen.score.Total(1, 1, 1), [symbol], False, None)
-    for shown in (colours.coloured(scored), colours.names([evil], frozenset()), colours.totals(scored)):
+    symbol = scores.Symbol(evil, 3.0, 1, 2.0)
+    unknown = TrainingTexts(frozenset())
+    numbers, table = scores.numbers({evil: evil}, 0.5, evil), scores.table([evil], [[evil]])
+    for shown in (text_html.coloured([symbol]), text_html.names([evil], unknown), numbers, table):
         assert "<img" not in shown
         assert 'onerror="' not in shown
 
 
-def test_names_are_new_or_in_the_training_data(shelf: Shelf) -> None:
-    seen = shelf.get("names").seen
-    assert seen is not None
-    assert 20_000 < len(seen) < 40_000
-    shown = colours.names(["Maria", "Xqzt"], seen)
+def test_names_are_new_or_in_the_training_data(catalog: Catalog) -> None:
+    known = catalog.get("names").pipeline.training_texts
+    assert known is not None
+    assert 20_000 < len(known) < 40_000
+    shown = text_html.names(["Maria", "Xqzt"], known)
     assert shown.index("in the training data") < shown.index("Xqzt") < shown.index(">new<")
-    assert "not known" in colours.names(["Maria"], None)
+    assert "badge" not in text_html.names(["Maria"], None)
 
 
 def test_an_error_of_the_program_is_not_told(capsys: pytest.CaptureFixture[str]) -> None:
@@ -188,8 +197,8 @@ def test_an_error_of_the_program_is_not_told(capsys: pytest.CaptureFixture[str])
         raise RuntimeError("/secret/place")
 
     with pytest.raises(gr.Error) as told:
-        asked(broken)()
-    assert (told.value.message, told.value.print_exception) == (UNKNOWN, False)
+        report_errors(broken)()
+    assert (told.value.message, told.value.print_exception) == (UNEXPECTED, False)
     assert "/secret/place" in capsys.readouterr().err
 
 
@@ -197,25 +206,53 @@ def test_a_clip_that_is_none_is_refused_without_its_path(tmp_path: Path) -> None
     path = tmp_path / "clip.wav"
     path.write_bytes(b"no sound")
     with pytest.raises(Refused) as refused:
-        sound.read(str(path), 8000, LIMITS)
+        sound_request.read(str(path), 8000, LIMITS)
     assert str(refused.value).startswith("The clip cannot be decoded")
     assert str(tmp_path) not in str(refused.value)
     soundfile.write(path, np.zeros(21 * 8000), 8000)
     with pytest.raises(Refused, match="longer than 20 s"):
-        sound.read(str(path), 8000, LIMITS)
+        sound_request.read(str(path), 8000, LIMITS)
 
 
 def test_a_live_sound_is_the_clip_without_seams() -> None:
     samples = np.sin(np.arange(8000) / 5).astype(np.float32) * 0.5
-    live = sound.Live(8000)
-    assert live.hear(Clip(samples[:100], 8000), False) is None
+    resampler = sound_request.StreamResampler(8000)
+    assert resampler.push(Clip(samples[:100], 8000), False) is None
     pieces = [
-        live.hear(Clip(samples[first : first + 700], 8000), first + 700 >= 8000) for first in range(100, 8000, 700)
+        resampler.push(Clip(samples[first : first + 700], 8000), first + 700 >= 8000) for first in range(100, 8000, 700)
     ]
     heard = np.concatenate([piece[1] for piece in pieces if piece is not None])
     assert all(piece is None or piece[0] == 48000 for piece in pieces)
     assert abs(len(heard) - 48000) < 10
     assert np.abs(heard[480:47500] / 32768 - 0.5 * np.sin(np.arange(480, 47500) / 30)).max() < 0.01
+
+
+def test_text_without_a_prompt_begins_in_the_middle_of_one(catalog: Catalog) -> None:
+    plays, names = catalog.get("shakespeare"), catalog.get("names")
+
+    def note(entry: Entry, prompt: str, n: int = 1) -> str:
+        request = text_request.check(entry, LIMITS, prompt, length=3, n=n, seed=1)
+        return list(text_request.sample(entry, LIMITS, request))[-1].note
+
+    assert note(plays, "").startswith("Without a prompt the text begins in the middle")
+    assert note(plays, "", 2).startswith("Without a prompt the text begins in the middle")
+    assert note(plays, "ROMEO:") == ""
+    assert note(names, "") == ""
+
+
+def test_a_very_short_clip_is_remarked_upon(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = catalog.get("digits-speech")
+
+    def note(samples: int) -> str:
+        clip = Clip(np.zeros(samples, np.float32), 8000)
+        monkeypatch.setattr(Pipeline, "stream", lambda *values, **named: iter([clip]))
+        request = sound_request.check(digits, LIMITS, 1, "digit=3", seed=1)
+        return list(sound_request.sample(digits, LIMITS, request))[-1].note
+
+    assert "shorter than 50 ms (the shortest has 3 ms)" in note(24)
+    assert note(400) == ""
+    with pytest.raises(Refused, match="before the first sample; try another seed"):
+        note(0)
 
 
 # -- endpoints
@@ -268,12 +305,12 @@ def test_sample_audio_and_score_audio(client: Client) -> None:
     assert sum(scored["bits"]) == pytest.approx(scored["bits_per_symbol"] * scored["symbols"], rel=1e-3)
 
 
-def test_a_clip_goes_on_and_a_vocoder_says_it_again(client: Client, tone: Path) -> None:
+def test_a_clip_is_continued_and_a_vocoder_is_conditioned_on_it(client: Client, tone: Path) -> None:
     longer = client.predict("digits-speech", 0.1, clip=handle_file(tone), seed=1, api_name="/sample_audio")
     assert 0.1 < longer["seconds"] <= 0.2
     again = client.predict("vocoder", clip=handle_file(tone), seed=1, api_name="/sample_audio")
     assert again["seconds"] == pytest.approx(0.1)
-    with pytest.raises(AppError, match="hand in a clip"):
+    with pytest.raises(AppError, match="upload or record a clip"):
         client.predict("vocoder", api_name="/sample_audio")
 
 
@@ -303,10 +340,10 @@ def test_mistakes_are_told(client: Client, name: str, values: dict[str, Any], to
         client.predict(**values, api_name=f"/{name}")
 
 
-# -- closed doors
+# -- the server
 
 
-def test_only_this_machine_is_served_unless_somebody_says_otherwise(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_this_machine_is_served_without_a_password(capsys: pytest.CaptureFixture[str]) -> None:
     for host in ("127.0.0.1", "localhost", "::1", "127.8.0.1"):
         serve.check_host(host, None, False)
     for host in ("0.0.0.0", "::", "192.168.0.1", "example.org"):
@@ -324,7 +361,7 @@ def test_only_this_machine_is_served_unless_somebody_says_otherwise(capsys: pyte
 
 def test_a_port_that_is_taken_is_told(app: served.App, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["app", "--port", app.url.rpartition(":")[2]]) == 1
-    assert "another one: --port" in capsys.readouterr().err
+    assert "choose another one with --port" in capsys.readouterr().err
 
 
 def test_the_server_is_quiet_and_closed(app: served.App) -> None:
@@ -375,7 +412,7 @@ def test_uploads_are_bounded(app: served.App) -> None:
         ('{"data": ["names", "Maria", ""]}', 200),
     ],
 )
-def test_a_body_is_judged_at_the_door(app: served.App, body: str, status: int) -> None:
+def test_bodies_are_checked(app: served.App, body: str, status: int) -> None:
     answer = httpx.post(f"{app.url}/gradio_api/call/score_text", content=body, headers=POST)
     assert answer.status_code == status
     assert status == 200 or answer.json()["detail"]
@@ -386,15 +423,18 @@ def test_depth_is_that_of_the_deepest() -> None:
     assert _depth([[[[[[[[1]]]]]]]], 5) == 6
 
 
-def test_without_ffmpeg_the_clip_comes_at_once(shelf: Shelf) -> None:
-    outputs = list(sound_tab._speaker(shelf, LIMITS, live=False)("digits-speech", 0.1, 1.0, 2, None, "3"))
+def test_without_ffmpeg_the_clip_comes_at_once(catalog: Catalog, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sound, "can_stream", lambda: False)
+    digits = catalog.get("digits-speech").modality
+    tab = SoundTab(digits, catalog.of(digits), LIMITS)
+    outputs = list(tab.speak("digits-speech", 0.1, 1.0, 2, None, "3"))
     assert all(output[0] == gr.skip() for output in outputs)
     rate, samples = outputs[-2][1]
     assert (rate, samples.dtype) == (8000, np.int16)
     assert outputs[-1][3].ndim == 3
 
 
-def test_a_password_is_asked_for_and_a_page_without_ffmpeg_says_so(tmp_path: Path) -> None:
+def test_a_password_is_needed_and_a_page_without_ffmpeg_mentions_it(tmp_path: Path) -> None:
     with served.app(tmp_path / "log.txt", arguments=["--auth", "anna:secret"], PATH=str(tmp_path)) as locked:
         call = {"data": ["names", "Maria", ""]}
         assert httpx.post(f"{locked.url}/gradio_api/call/score_text", json=call).status_code == 401
@@ -403,14 +443,14 @@ def test_a_password_is_asked_for_and_a_page_without_ffmpeg_says_so(tmp_path: Pat
             Client(locked.url, verbose=False, auth=("anna", "wrong"))
         inside = Client(locked.url, verbose=False, auth=("anna", "secret"))
         assert inside.predict("names", "Maria", api_name="/score_text")["symbols"] == 6
-        assert sound_tab.WITHOUT in [one["props"].get("value") for one in inside.config["components"]]
+        assert sound.NO_FFMPEG in [one["props"].get("value") for one in inside.config["components"]]
 
 
 def test_an_unlabelled_model_of_short_texts_has_no_known_training_data(tmp_path: Path) -> None:
     codec = Chars("abc", end=True)
     assert codec.size is not None
     Pipeline(RNN(Categorical(codec.size), hidden=3), codec).save_pretrained(tmp_path / "model")
-    entry = Shelf([tmp_path]).get(tmp_path.name)
-    assert entry.seen is None
-    assert (entry.short, entry.kind, entry.vocoder) == (True, "text", False)
+    entry = Catalog.load([tmp_path]).get(tmp_path.name)
+    assert entry.pipeline.training_texts is None
+    assert (text_request.is_short(entry), entry.modality.name, sound_request.is_vocoder(entry)) == (True, "text", False)
     assert "SHA-256 of the weights" in entry.card

@@ -18,9 +18,8 @@ import soundfile
 @pytest.fixture(scope="module")
 def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
     folder = tmp_path_factory.mktemp("app")
-    with served.app(
-        folder / "log.txt", [served.vocoder(folder / "vocoder"), served.painter(folder / "painter", 28)]
-    ) as running:
+    runs = [served.vocoder(folder / "vocoder"), served.painter(folder / "painter", 28), served.rows(folder / "rows")]
+    with served.app(folder / "log.txt", runs) as running:
         yield running
 
 
@@ -81,7 +80,7 @@ def test_names_come_as_a_table_that_tells_which_are_new(page: Any) -> None:
     assert all(re.fullmatch(r"[A-Z][A-Za-z]*\n+(new|in the training data)", row) for row in rows), rows
     seed = page.locator(".seed-used textarea, .seed-used input").locator("visible=true").input_value()
     press(page, "Use it again")
-    page.get_by_text("Finer settings").click()
+    page.get_by_text("More settings").click()
     box = page.get_by_placeholder("a new one each time").locator("visible=true")
     assert box.input_value() == seed
     press(page, "Write")
@@ -93,7 +92,7 @@ def test_shakespeare_streams_and_stops(page: Any) -> None:
     choose(page, "Model", "shakespeare")
     written = page.locator("#written textarea")
     written.wait_for()
-    page.get_by_label("Beginning").locator("visible=true").fill("ROMEO:")
+    page.get_by_label("Prompt").locator("visible=true").fill("ROMEO:")
     page.get_by_label("number input for Length").fill("2000")
 
     press(page, "Write")
@@ -141,9 +140,9 @@ def test_a_digit_is_spoken_and_drawn(page: Any, app: served.App) -> None:
 def test_a_vocoder_wants_a_clip(page: Any) -> None:
     tab(page, "Audio")
     choose(page, "Model", "vocoder")
-    page.get_by_text("This model says again what it hears").wait_for()
+    page.get_by_text("This model is a vocoder").locator("visible=true").wait_for()
     press(page, "Speak")
-    page.get_by_text("hand in a clip, or record one.").last.wait_for()
+    page.locator(".toast-body").get_by_text("This model is a vocoder: upload or record a clip").wait_for()
 
 
 def test_two_texts_are_scored_and_coloured(page: Any) -> None:
@@ -153,7 +152,7 @@ def test_two_texts_are_scored_and_coloured(page: Any) -> None:
     page.locator("#second-colours .symbol").first.wait_for()
     assert page.locator("#first-colours .symbol").all_inner_texts() == [*"Maria", "end"]
     heats = [
-        [float(one.evaluate("one => one.style.getPropertyValue('--heat')")) for one in page.locator(place).all()]
+        [float(one.evaluate("one => one.style.getPropertyValue('--surprise')")) for one in page.locator(place).all()]
         for place in ("#first-colours .symbol", "#second-colours .symbol")
     ]
     assert sum(heats[0]) / len(heats[0]) < sum(heats[1]) / len(heats[1])
@@ -161,7 +160,7 @@ def test_two_texts_are_scored_and_coloured(page: Any) -> None:
     assert len(colours) > 4
     letter = page.locator("#first-colours .symbol").first
     letter.hover()
-    assert "bits of surprise" in letter.evaluate("one => getComputedStyle(one, '::after').content")
+    assert "bits, p = " in letter.evaluate("one => getComputedStyle(one, '::after').content")
     assert "first text is" in page.locator("#verdict").inner_text()
 
 
@@ -175,7 +174,7 @@ def test_a_clip_is_scored_and_drawn(page: Any, tmp_path: Any) -> None:
     page.wait_for_timeout(500)
     page.locator("#score-clip").click()
     page.locator("#clip-numbers .numbers").wait_for()
-    assert "bits a second" in page.locator("#clip-numbers").inner_text()
+    assert "bits per second" in page.locator("#clip-numbers").inner_text()
     page.locator(".drawn img").locator("visible=true").wait_for()
 
 
@@ -183,15 +182,15 @@ def test_pictures_are_drawn_and_completed(page: Any) -> None:
     tab(page, "Images")
     page.evaluate(COUNT)
     press(page, "Draw")
-    page.get_by_text("9 drawn.").wait_for()
+    page.get_by_text("9 sampled.").wait_for()
     assert page.evaluate("window.grids") > 1, "no grid was seen before the last"
-    assert page.locator("#canvas img").get_attribute("alt") == "9 pictures, 28 of 28 rows drawn"
+    assert page.locator("#canvas img").get_attribute("alt") == "9 images, 28 of 28 rows sampled"
     whole = page.locator("#canvas img").get_attribute("src")
-    page.get_by_text("A picture to complete").click()
-    page.locator("#begun-examples .gallery-item").first.click()
-    page.locator("#begun img").wait_for()
+    page.get_by_text("Picture to complete").click()
+    page.locator("#given-examples .gallery-item").first.click()
+    page.locator("#given-picture img").wait_for()
     press(page, "Draw")
-    page.get_by_text("What was given is blue.").wait_for()
+    page.get_by_text("Given rows are blue.").wait_for()
     assert page.locator("#canvas img").get_attribute("src") != whole
 
 
@@ -210,7 +209,7 @@ def test_drawing_can_be_stopped(page: Any) -> None:
     page.evaluate(STOP)
     page.get_by_text("Stopped.").locator("visible=true").wait_for()
     rows = page.locator("#canvas img").get_attribute("alt")
-    assert rows != "25 pictures, 28 of 28 rows drawn"
+    assert rows != "25 images, 28 of 28 rows sampled"
     page.wait_for_timeout(700)
     assert page.locator("#canvas img").get_attribute("alt") == rows
 
@@ -230,9 +229,9 @@ def test_a_picture_is_scored_and_mapped(page: Any) -> None:
     page.locator("#scored-examples .gallery-item").first.click()
     page.locator("#scored-picture img").wait_for()
     page.locator("#score-picture").click()
-    page.locator("#heat img.heat").wait_for()
+    page.locator("#surprise-map img.map").wait_for()
     numbers = page.locator("#picture-numbers").inner_text()
-    assert "bits a pixel" in numbers
+    assert "bits per pixel" in numbers
     assert "that the model was not trained on" in numbers
 
 
@@ -240,7 +239,7 @@ def test_no_picture_is_told(page: Any) -> None:
     tab(page, "Score")
     tab(page, "Image")
     page.locator("#score-picture").click()
-    page.get_by_text("There is nothing to score: hand in a picture.").last.wait_for()
+    page.get_by_text("There is nothing to score: upload a picture.").last.wait_for()
 
 
 def test_temperatures_side_by_side(page: Any) -> None:
@@ -253,7 +252,7 @@ def test_temperatures_side_by_side(page: Any) -> None:
 
 
 def test_wrong_input_is_told_in_plain_words(page: Any) -> None:
-    page.get_by_label("Beginning").locator("visible=true").fill("Zoë")
+    page.get_by_label("Prompt").locator("visible=true").fill("Zoë")
     press(page, "Write")
     toast = page.locator(".toast-body").first
     toast.wait_for()
@@ -268,6 +267,102 @@ def test_every_card_is_there(page: Any) -> None:
     for name in ("shakespeare", "digits-speech", "names"):
         page.get_by_role("button", name=re.compile(f"^{name}")).click()
     assert page.get_by_text("licence of the data").first.is_visible()
+
+
+def test_text_without_a_prompt_is_remarked_upon(page: Any) -> None:
+    choose(page, "Model", "shakespeare")
+    page.locator("#written textarea").wait_for()
+    page.get_by_label("number input for Length").fill("20")
+    press(page, "Write")
+    page.locator("#text-status").get_by_text("begins in the middle of one").wait_for()
+
+
+def test_rows_of_a_table_are_sampled_and_scored(page: Any) -> None:
+    tab(page, "Table")
+    page.get_by_label("Prompt").locator("visible=true").fill("7.5,,")
+    page.get_by_label("number input for How many").locator("visible=true").fill("3")
+    press(page, "Sample")
+    page.get_by_text("3 rows.").wait_for()
+    header, *rows = page.locator("#table-items pre").inner_text().split("\n")
+    assert header == "height,width,depth"
+    assert [row.split(",")[0] for row in rows] == ["7.5"] * 3
+    place = page.locator("#table-files a[download]").first
+    assert httpx.get(place.get_attribute("href")).text == "\n".join([header, *rows, ""])
+    page.get_by_text("As JSON").click()
+    page.locator("#table-json").get_by_text('"height"').first.wait_for()
+    tab(page, "Score")
+    page.get_by_role("tab", name="Table", exact=True).last.click()
+    page.locator("#table-scored textarea").fill("9,1.5,0.25")
+    page.locator("#score-table").click()
+    page.locator("#table-symbols td").first.wait_for()
+    assert page.locator("#table-symbols td:first-child").all_inner_texts() == ["height=9", "width=1.5", "depth=0.25"]
+    numbers = page.locator("#table-numbers").inner_text()
+    assert "nats/row" in numbers
+    assert "that the model was not trained on" in numbers
+
+
+@pytest.fixture
+def phone(chromium: Any, app: served.App) -> Iterator[Any]:
+    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+    opened = context.new_page()
+    opened.set_default_timeout(60_000)
+    opened.goto(app.url)
+    opened.get_by_role("button", name="Write").wait_for()
+    yield opened
+    context.close()
+
+
+TITLES = ["Text", "Audio", "Images", "Table", "Score", "Compare", "About"]
+
+
+def test_all_tabs_are_in_view_on_a_phone(phone: Any) -> None:
+    for title in TITLES:
+        button = phone.get_by_role("tab", name=title, exact=True).first
+        box = button.bounding_box()
+        assert box["x"] >= 0
+        assert box["x"] + box["width"] <= 390
+        assert box["y"] + box["height"] <= 844
+        button.click()
+        assert button.get_attribute("aria-selected") == "true"
+        assert phone.evaluate("document.documentElement.scrollWidth") <= 390
+
+
+@pytest.mark.parametrize(
+    ("titles", "word", "result", "done"),
+    [
+        (["Text"], "Write", "#names", "#names .badge"),
+        (["Audio"], "Speak", "#clip", "#clip a[download]"),
+        (["Images"], "Draw", "#canvas", "#canvas img"),
+        (["Table"], "Sample", "#table-items", "#table-items pre:not(.empty)"),
+        (["Score"], "Score", "#first-colours", "#first-colours .symbol"),
+        (["Score", "Image"], "Score", "#surprise-map", "#surprise-map img"),
+        (["Score", "Table"], "Score", "#table-numbers", "#table-numbers pre"),
+        (["Compare"], "Compare", "#columns", "#compare-status:has-text('Done.')"),
+    ],
+    ids=" ".join,
+)
+def test_a_result_is_in_view_on_a_phone(phone: Any, titles: list[str], word: str, result: str, done: str) -> None:
+    tab(phone, titles[0])
+    if titles[0] == "Audio":
+        choose(phone, "Model", "digits-speech")
+    if len(titles) > 1:
+        phone.get_by_role("tab", name=titles[1], exact=True).last.click()
+    if titles[1:] == ["Image"]:
+        phone.locator("#scored-examples .gallery-item").first.click()
+        phone.locator("#scored-picture img").wait_for()
+    if titles[1:] == ["Table"]:
+        phone.locator("#table-scored textarea").fill("9,1.5,0.25")
+    press(phone, word)
+    phone.locator(done).first.wait_for(state="attached")
+    phone.wait_for_function(IN_VIEW, arg=result, timeout=10_000)
+
+
+IN_VIEW = """name => {
+    const box = document.querySelector(name).getBoundingClientRect();
+    const seen = Math.min(box.bottom, innerHeight) - Math.max(box.top, 0);
+    return box.height > 0 && box.top >= 0 && seen >= Math.min(box.height, innerHeight / 3);
+}"""
+"""Whether the top of an element is on the screen, and all of it or as much as a third of the screen."""
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])

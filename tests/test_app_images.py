@@ -16,16 +16,16 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-import seqgen
-from seqgen.codecs import Pixels, Table
+from seqgen.codecs import Pixels
 from seqgen.inference.detect import Calibration
 from seqgen.media.audio import Clip
-from seqgen.models import NADE, PixelCNN
-from seqgen.outputs import Categorical, Gaussians
+from seqgen.models import PixelCNN
+from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
-from seqgen_app import colours, examples, heat, image, image_tab, score
+from seqgen_app import scores
+from seqgen_app.catalog import Catalog, Entry
 from seqgen_app.limits import Limits, Refused
-from seqgen_app.shelf import Entry, Shelf
+from seqgen_app.tabs import image, image_html, image_request, sound_request, text_request
 
 LIMITS = Limits()
 PIXELS = Pixels(6, 5, levels=2)
@@ -38,7 +38,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def entry(run: Path) -> Entry:
-    return Shelf([run]).get("painter", "image")
+    return Catalog.load([run]).get("painter")
 
 
 @pytest.fixture(scope="module")
@@ -61,12 +61,12 @@ def picture(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def test_a_picture_is_scaled_quantized_and_exchanged(picture: Path) -> None:
-    seen = image.read(str(picture), PIXELS, LIMITS)
+    seen = image_request.read(str(picture), PIXELS, LIMITS)
     expected = np.zeros((6, 5), np.uint8)
     expected[:, 2] = expected[2] = 255
     assert np.array_equal(seen, expected)
-    assert np.array_equal(image.read(str(picture), PIXELS, LIMITS, True), 255 - expected)
-    coloured = image.read(str(picture), Pixels(3, 5, 3), LIMITS)
+    assert np.array_equal(image_request.read(str(picture), PIXELS, LIMITS, True), 255 - expected)
+    coloured = image_request.read(str(picture), Pixels(3, 5, 3), LIMITS)
     assert (coloured.shape, coloured.dtype) == ((3, 5, 3), np.uint8)
 
 
@@ -75,12 +75,12 @@ def test_pictures_of_every_mode_are_read(mode: str, tmp_path: Path) -> None:
     white = Image.new("I;16", (5, 6), 65535) if mode == "I;16" else Image.new("RGB", (5, 6), "white").convert(mode)
     path = tmp_path / ("white.jpg" if mode == "CMYK" else "white.png")
     white.save(path)
-    assert (image.read(str(path), PIXELS, LIMITS) == 255).all()
+    assert (image_request.read(str(path), PIXELS, LIMITS) == 255).all()
 
 
 def test_what_is_clear_is_black(tmp_path: Path) -> None:
     Image.new("RGBA", (5, 6), (255, 255, 255, 0)).save(tmp_path / "clear.png")
-    assert not image.read(str(tmp_path / "clear.png"), PIXELS, LIMITS).any()
+    assert not image_request.read(str(tmp_path / "clear.png"), PIXELS, LIMITS).any()
 
 
 def bomb(width: int, height: int) -> bytes:
@@ -104,12 +104,12 @@ def cut(picture: Image.Image) -> bytes:
 @pytest.mark.parametrize(
     ("data", "told"),
     [
-        (b"", "none that can be read"),
-        (b"GIF89a", "none that can be read"),
-        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "none that can be read"),
-        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "none that can be read"),
-        (cut(Image.new("L", (50, 50), 9)), "none that can be read"),
-        (bomb(100, 100), "none that can be read"),  # its rows are missing
+        (b"", "cannot be read"),
+        (b"GIF89a", "cannot be read"),
+        (b"<svg xmlns='http://www.w3.org/2000/svg'/>", "cannot be read"),
+        (b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n", "cannot be read"),
+        (cut(Image.new("L", (50, 50), 9)), "cannot be read"),
+        (bomb(100, 100), "cannot be read"),  # its rows are missing
         (bomb(5000, 5000), "25,000,000 pixels, expected 16,000,000 at most"),
         (bomb(60_000, 60_000), "too many pixels"),
         (bytes(LIMITS.upload + 1), "bytes, expected 10,000,000 at most"),
@@ -120,7 +120,7 @@ def test_other_files_are_refused_without_their_path(data: bytes, told: str, tmp_
     path = tmp_path / "picture.png"
     path.write_bytes(data)
     with pytest.raises(Refused, match=told) as refused:
-        image.read(str(path), PIXELS, LIMITS)
+        image_request.read(str(path), PIXELS, LIMITS)
     assert str(tmp_path) not in str(refused.value)
 
 
@@ -132,7 +132,7 @@ def test_a_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(Image.Image, "load", never)
     monkeypatch.setattr(Image.Image, "convert", never)
     with pytest.raises(Refused):
-        image.read(str(tmp_path / "bomb.png"), PIXELS, LIMITS)
+        image_request.read(str(tmp_path / "bomb.png"), PIXELS, LIMITS)
 
 
 @pytest.mark.parametrize(
@@ -142,70 +142,70 @@ def test_a_bomb_is_not_decoded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) 
         ({"n": 2.5}, "How many is 2.5"),
         ({"temperature": float("nan")}, "The temperature is nan"),
         ({"seed": -1}, "The seed is -1"),
-        ({"kept": 1.01}, "The share that is kept is 1.01, expected a number from 0 to 1"),
-        ({"label": "c"}, "none of the model's: kind: a, b"),
-        ({"picture": 3}, "none that can be read"),
-        ({"invert": "yes"}, "The exchange of black and white is 'yes', expected true or false"),
+        ({"kept": 1.01}, "The kept share of rows is 1.01, expected a number from 0 to 1"),
+        ({"label": "c"}, "The model has no label kind=c. Its labels: kind: a, b"),
+        ({"picture": 3}, "cannot be read"),
+        ({"invert": "yes"}, "Invert is 'yes', expected true or false"),
     ],
     ids=str,
 )
-def test_wishes_are_judged(entry: Entry, picture: Path, values: dict[str, Any], told: str) -> None:
+def test_requests_are_checked(entry: Entry, picture: Path, values: dict[str, Any], told: str) -> None:
     with pytest.raises(Refused, match=told):
-        image.wish(entry, LIMITS, **{"picture": str(picture), **values})
+        image_request.check(entry, LIMITS, **{"picture": str(picture), **values})
 
 
 # -- what is drawn
 
 
 def test_rows_come_one_by_one(entry: Entry, picture: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(image, "EVERY", -1.0)
-    wished = image.wish(entry, LIMITS, 3, "a", 0.7, 1, str(picture), 0.5)
-    found = list(image.draw(entry, LIMITS, wished))
-    assert [len(drawn.pictures[0]) for drawn in found] == [3, 4, 5, 6, 6]
+    monkeypatch.setattr(image_request, "INTERVAL", -1.0)
+    wished = image_request.check(entry, LIMITS, 3, "a", 0.7, 1, str(picture), 0.5)
+    found = list(image_request.sample(entry, LIMITS, wished))
+    assert [len(drawn.images[0]) for drawn in found] == [3, 4, 5, 6, 6]
     assert [drawn.done for drawn in found] == [False] * 4 + [True]
-    prompt = image.read(str(picture), PIXELS, LIMITS)[:3]
+    prompt = image_request.read(str(picture), PIXELS, LIMITS)[:3]
     expected = entry.pipeline.sample(3, prompt=prompt, label="a", temperature=0.7, seed=1)
-    assert np.array_equal(found[-1].pictures, expected)
+    assert np.array_equal(found[-1].images, expected)
     assert (found[-1].given, found[-1].seed) == (3, 1)
 
 
 @pytest.mark.parametrize(("kept", "rows"), [(0, 0), (0.1, 1), (0.5, 3), (1, 5), (1.0, 5)])
 def test_at_least_a_row_is_drawn(entry: Entry, picture: Path, kept: float, rows: int) -> None:
-    wished = image.wish(entry, LIMITS, picture=str(picture), kept=kept)
+    wished = image_request.check(entry, LIMITS, picture=str(picture), kept=kept)
     assert (0 if wished.prompt is None else len(wished.prompt)) == rows
-    assert list(image.draw(entry, LIMITS, wished))[-1].given == rows
+    assert list(image_request.sample(entry, LIMITS, wished))[-1].given == rows
 
 
 def test_a_deadline_ends_it(entry: Entry) -> None:
     late = Limits(deadline=-1)
-    (drawn,) = image.draw(entry, late, image.wish(entry, late))
-    assert (len(drawn.pictures[0]), drawn.done) == (1, True)
-    assert drawn.note.startswith("stopped after")
+    (drawn,) = image_request.sample(entry, late, image_request.check(entry, late))
+    assert (len(drawn.images[0]), drawn.done) == (1, True)
+    assert drawn.note.startswith("Stopped after")
 
 
 def test_a_grid_shows_what_there_is(picture: Path) -> None:
-    half = image.Drawn([np.full((3, 5), 255, np.uint8)] * 2, 1, 7, False, "")
-    shown = heat.drawn_grid(half, 6)
-    assert 'alt="2 pictures, 3 of 6 rows drawn"' in shown
-    whole = heat._padded(half.pictures[0], 1, 6)
+    half = image_request.Images([np.full((3, 5), 255, np.uint8)] * 2, 1, 7)
+    shown = image_html.image_grid(half, 6)
+    assert 'alt="2 images, 3 of 6 rows sampled"' in shown
+    whole = image_html._padded(half.images[0], 1, 6)
     assert whole[0].tolist() == [[140, 191, 255]] * 5
     assert (whole[1:3] == 255).all()
-    assert (whole[3:] == heat.GROUND).all()
-    assert image_tab._status(half, 6) == "Row 3 of 6 …"
-    assert image_tab._status(half._replace(done=True), 6) == "2 drawn. What was given is blue."
+    assert (whole[3:] == image_html.UNSAMPLED).all()
+    assert image._status(half, 6) == "Row 3 of 6 …"
+    assert image._status(half._replace(done=True), 6) == "2 sampled. Given rows are blue."
 
 
 def test_a_map_is_brightest_where_most_surprises() -> None:
-    colours = heat._coloured(np.array([[0.0, 0.25, 1.0]]))
-    assert colours.tolist() == heat.RAMP[[[0, 1, 4]]].tolist()
-    assert "2.5 bits" in heat.surprise(np.zeros((2, 2), np.uint8), np.array([[0, 1], [2.5, -0.5]]))
-    assert "0.0 bits" in heat.surprise(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)))
+    colours = image_html.coloured(np.array([[0.0, 0.25, 1.0]]))
+    assert colours.tolist() == image_html.COLOURS[[[0, 1, 4]]].tolist()
+    assert "2.5 bits" in image_html.surprise_map(np.zeros((2, 2), np.uint8), np.array([[0, 1], [2.5, -0.5]]))
+    assert "0.0 bits" in image_html.surprise_map(np.zeros((1, 1, 3), np.uint8), np.zeros((1, 1)))
 
 
 def test_the_examples_are_digits_to_complete(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("GRADIO_TEMP_DIR", str(tmp_path))
-    seen = [image.read(path, Pixels(28, 28, levels=2), LIMITS) for path in examples.digits()]
-    assert len({picture.tobytes() for picture in seen}) == len(examples.DIGITS)
+    seen = [image_request.read(path, Pixels(28, 28, levels=2), LIMITS) for path in image.digits()]
+    assert len({picture.tobytes() for picture in seen}) == len(image.DIGITS)
     assert all(0.05 < (picture > 0).mean() < 0.4 for picture in seen)
 
 
@@ -213,24 +213,25 @@ def test_the_examples_are_digits_to_complete(monkeypatch: pytest.MonkeyPatch, tm
 
 
 def test_surprise_is_that_of_the_library(entry: Entry, picture: Path) -> None:
-    scored = score.score_image(entry, LIMITS, str(picture), "b")
-    expected = entry.pipeline.score(scored.picture, label="b", p_value="low")
+    scored = image_request.score(entry, LIMITS, str(picture), "b")
+    expected = entry.pipeline.score(scored.image, label="b", p_value="low")
     assert scored.total == expected.total
     assert scored.bits.shape == (6, 5)
     assert scored.bits.sum() == pytest.approx(expected.total.bits)
     assert scored.p_value == expected.p_value
     with pytest.raises(Refused, match="nothing to score"):
-        score.score_image(entry, LIMITS, None)
+        image_request.score(entry, LIMITS, None)
 
 
 def test_surprise_of_colours_is_that_of_the_pixel(tmp_path: Path, picture: Path) -> None:
     model = PixelCNN(Categorical(4), height=3, width=5, channels=3, filters=4, depth=2, end=8)
     Pipeline(model, Pixels(3, 5, 3, 4)).save_pretrained(tmp_path / "coloured" / "model")
-    scored = score.score_image(Shelf([tmp_path / "coloured"]).get("coloured"), LIMITS, str(picture))
+    coloured = Catalog.load([tmp_path / "coloured"]).get("coloured")
+    scored = image_request.score(coloured, LIMITS, str(picture))
     assert scored.bits.shape == (3, 5)
     assert scored.bits.sum() == pytest.approx(scored.total.bits)
     assert scored.p_value is None
-    assert "p-value" not in colours.image_totals(scored)
+    assert "p-value" not in image._totals(coloured, scored)
 
 
 def calibrated(entry: Entry, scores: list[float], symbols: float) -> Entry:
@@ -241,47 +242,36 @@ def calibrated(entry: Entry, scores: list[float], symbols: float) -> Entry:
     return entry._replace(pipeline=Pipeline(pipeline.model, pipeline.codec, pipeline.labels, calibration=calibration))
 
 
-def test_texts_and_clips_are_ranked_as_held_out_ones_were_scored(shelf: Shelf, tmp_path: Path) -> None:
+def test_texts_and_clips_are_ranked_as_held_out_ones_were_scored(catalog: Catalog, tmp_path: Path) -> None:
     """With the end, where there is one, be it shown or not."""
-    names = shelf.get("names")
+    names = catalog.get("names")
     whole = names.pipeline.score("Maria")
     around = [-whole.total.nats_per_symbol + shift for shift in (-1e-4, 1e-4, 1, 2)]
-    scored = score.score_text(calibrated(names, around, 6), LIMITS, "Maria")
+    scored = text_request.score(calibrated(names, around, 6), LIMITS, "Maria")
     assert scored.p_value == pytest.approx(2 / 5)
-    speech = shelf.get("digits-speech")
-    heard = Clip(0.3 * np.sin(np.arange(400, dtype=np.float32) / 9), speech.rate)
+    speech = catalog.get("digits-speech")
+    heard = Clip(0.3 * np.sin(np.arange(400, dtype=np.float32) / 9), sound_request.sample_rate(speech))
     whole = speech.pipeline.score(heard)
     around = [-whole.total.nats_per_symbol + shift for shift in (-1e-4, 1e-4, 1, 2)]
-    clip = score.score_heard(calibrated(speech, around, 400), LIMITS, heard, {}, None)
+    clip = sound_request.score_clip(calibrated(speech, around, 400), LIMITS, heard, {}, None)
     assert clip.p_value == pytest.approx(2 / 5)
     assert (len(clip.bits), clip.total.symbols) == (400, 400)
     assert clip.total.nats == pytest.approx(speech.pipeline.score(heard, end=False).total.nats)
 
 
 @pytest.fixture(scope="module")
-def shelf() -> Shelf:
-    return Shelf()
+def catalog() -> Catalog:
+    return Catalog.load()
 
 
 @pytest.mark.parametrize(
     ("p_value", "told"), [(0.004, "fewer than 1 would"), (0.05, ", 5 would"), (1.0, ", 100 would")]
 )
 def test_a_p_value_is_said_in_words(p_value: float, told: str) -> None:
-    scored = score.ScoredText(seqgen.score.Total(1, 1, 1), [], False, p_value)
-    assert told in colours.totals(scored)
-    assert "p-value" in colours.totals(scored)
-    assert "p-value" not in colours.totals(scored._replace(p_value=None))
-
-
-def test_a_model_of_tables_has_a_card_alone(tmp_path: Path) -> None:
-    model = NADE(Gaussians(2), dimensions=2, hidden=3)
-    Pipeline(model, Table(["a", "b"], [0, 0], [1, 1])).save_pretrained(tmp_path / "rows" / "model")
-    shelf = Shelf([tmp_path / "rows"])
-    assert shelf.names()[0] == "rows"
-    for kind in ("text", "sound", "image"):
-        assert "rows" not in shelf.names(kind)
-        with pytest.raises(Refused, match="There is no model of"):
-            shelf.get("rows", kind)
+    shown = scores.numbers({"bits": "1"}, p_value, "texts of similar length")
+    assert told in shown
+    assert "Of 100 texts of similar length that the model was not trained on" in shown
+    assert "p-value" not in scores.numbers({"bits": "1"}, None, "texts")
 
 
 # -- endpoints
@@ -294,12 +284,12 @@ def test_sample_image_is_what_the_library_samples(client: Client, entry: Entry, 
     assert (told["rows"], told["done"], told["seed"]) == (6, True, 4)
     told = client.predict("painter", picture=handle_file(picture), kept=0.5, invert=True, api_name="/sample_image")
     completed = np.asarray(Image.open(told["pictures"][0]))
-    assert np.array_equal(completed[:3], image.read(str(picture), PIXELS, LIMITS, True)[:3])
+    assert np.array_equal(completed[:3], image_request.read(str(picture), PIXELS, LIMITS, True)[:3])
 
 
 def test_score_image_is_what_the_library_scores(client: Client, entry: Entry, picture: Path) -> None:
     told = client.predict("painter", handle_file(picture), "a", api_name="/score_image")
-    expected = entry.pipeline.score(image.read(str(picture), PIXELS, LIMITS), label="a", p_value="low")
+    expected = entry.pipeline.score(image_request.read(str(picture), PIXELS, LIMITS), label="a", p_value="low")
     assert told["nats"] == pytest.approx(expected.total.nats)
     assert told["p_value"] == pytest.approx(expected.p_value)
     assert np.shape(told["bits"]) == (6, 5)
@@ -308,11 +298,11 @@ def test_score_image_is_what_the_library_scores(client: Client, entry: Entry, pi
 @pytest.mark.parametrize(
     ("name", "values", "told"),
     [
-        ("sample_image", lambda files: {"model": "names"}, "There is no model of pictures 'names'"),
+        ("sample_image", lambda files: {"model": "names"}, "There is no model of images 'names'"),
         ("sample_text", lambda files: {"model": "painter"}, "There is no model of text 'painter'"),
         ("sample_image", lambda files: {"model": "painter", "n": 100}, "How many is 100, expected"),
-        ("sample_image", lambda files: {"model": "painter", "kept": -1}, "is kept is -1, expected"),
-        ("score_image", lambda files: {"model": "painter", "picture": handle_file(files["text"])}, "none that can be"),
+        ("sample_image", lambda files: {"model": "painter", "kept": -1}, "The kept share of rows is -1, expected"),
+        ("score_image", lambda files: {"model": "painter", "picture": handle_file(files["text"])}, "cannot be read"),
         ("score_image", lambda files: {"model": "painter", "picture": handle_file(files["bomb"])}, "16,000,000 at"),
         ("score_image", lambda files: {"model": "painter", "picture": None}, "nothing to score"),
     ],

@@ -25,9 +25,10 @@ from test_corpora import load
 
 from seqgen.data import corpora, fetch
 from seqgen.data.corpora import FSDD, VCTK, LibriTTS, LJSpeech, PublicCorpus, SpeechCommands, YesNo
-from seqgen.data.corpus import CLIPS, DataError, write_clips
+from seqgen.data.corpus import CLIPS, write_clips
 from seqgen.data.fetch import FetchError, made_folder, wheel
 from seqgen.media import audio
+from seqgen.media.files import DataError
 
 RECORDINGS = Path(__file__).parents[2] / "shared" / "data" / "fsdd"
 HASH = 64 * "0"

@@ -16,10 +16,11 @@ from seqgen.codecs import Chars, MuLaw, Waveform
 from seqgen.data import clips as clips_module
 from seqgen.data import windows
 from seqgen.data.audio import Audio
-from seqgen.data.corpus import DataError, write_clips
+from seqgen.data.corpus import write_clips
 from seqgen.data.layout import cut, divide
-from seqgen.data.loader import Loader
+from seqgen.data.loader import PARTS, Loader
 from seqgen.media import audio
+from seqgen.media.files import DataError
 from seqgen.media.mel import LogMel
 from seqgen.model import Batch, Context
 from seqgen.outputs import Categorical, Gaussians
@@ -61,9 +62,8 @@ def unique(folder: Path, sizes: Sequence[int], name: str = "{:03}.wav", first: i
 
 
 def ready(data: Audio, past: int | None = None) -> Audio:
-    data.past = past
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
+    data.connect(past)  # what a model looks back
     return data
 
 
@@ -145,7 +145,8 @@ def test_labels_from_a_pattern_from_folders_and_from_tables(folder: Path) -> Non
         for batch in data.train_dataloader():
             assert batch.context is not None
             assert batch.context.labels is not None
-        said = {entry.path.name: tuple(row) for entry, row in zip(data.entries, data.said.tolist(), strict=True)}
+        rows = zip(data.entries, data.label_numbers.tolist(), strict=True)
+        said = {entry.path.name: tuple(row) for entry, row in rows}
         assert said["2_bob.wav"] == (2, 2)
         assert len(set(said.values())) == 6
     (folder / "clips.csv").unlink()
@@ -168,7 +169,7 @@ def test_a_label_may_be_not_said(folder: Path) -> None:
     (folder / "clips.csv").write_text("file,sex\n000.wav,\n001.wav,F\n002.wav,M\n")
     data = ready(plain(folder, labels=["sex"]))
     assert data.labels == {"sex": ["F", "M"]}
-    assert data.said.tolist() == [[0], [1], [2]]
+    assert data.label_numbers.tolist() == [[0], [1], [2]]
 
 
 @pytest.mark.parametrize(
@@ -217,21 +218,21 @@ def test_tables_are_refused(folder: Path, table: str | bytes, expected: str) -> 
 def test_the_split_depends_on_names_and_seed_alone(folder: Path, tmp_path: Path) -> None:
     written = unique(folder, [20] * 60)
     data = ready(plain(folder, val=0.1, test=9))
-    split = [names(data, part) for part in ("train", "val", "test")]
-    assert [len(part) for part in split] == [45, 6, 9]
+    split = [names(data, part) for part in PARTS]
+    assert [len(part) for part in split] == [45, 3, 3, 9]
     assert set.union(*split) == set(written)
     folder.rename(tmp_path / "moved")
     moved = ready(plain(tmp_path / "moved", val=0.1, test=9, batch_size=3, normalize="peak"))
-    assert [names(moved, part) for part in ("train", "val", "test")] == split
+    assert [names(moved, part) for part in PARTS] == split
     other = ready(plain(tmp_path / "moved", val=0.1, test=9, seed=1))
-    assert [names(other, part) for part in ("train", "val", "test")] != split
+    assert [names(other, part) for part in PARTS] != split
 
 
 def test_files_of_one_name_in_many_folders_are_files_of_their_own(folder: Path) -> None:
     for number in range(20):
         saved(folder / str(number) / "clip.wav", tone(0.02 + number / RATE))
     data = ready(plain(folder, val=0.25, test=5))
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [10, 5, 5]
+    assert [len(data.parts[part]) for part in PARTS] == [10, 3, 2, 5]
 
 
 def test_speakers_stay_together(folder: Path) -> None:
@@ -239,9 +240,9 @@ def test_speakers_stay_together(folder: Path) -> None:
         saved(folder / speaker / f"{number}.wav", tone(0.03))
     data = ready(plain(folder, labels=["folder"], by="folder", val=2, test=0.25))
     speakers = {part: {data.entries[place].path.parent.name for place in data.parts[part]} for part in data.parts}
-    assert {part: len(found) for part, found in speakers.items()} == {"train": 4, "val": 2, "test": 2}
+    assert [len(speakers[part]) for part in PARTS] == [4, 1, 1, 2]
     assert len(set.union(*speakers.values())) == 8
-    assert {part: len(data.parts[part]) for part in data.parts} == {"train": 20, "val": 10, "test": 10}
+    assert [len(data.parts[part]) for part in PARTS] == [20, 5, 5, 10]
 
 
 @pytest.mark.parametrize(
@@ -261,11 +262,26 @@ def test_a_table_may_say_the_split(given: str, sizes: dict[str, int]) -> None:
     words = [word.replace("-", "") for word in given.split()]
     column = [words[number % len(words)] for number in range(60)]
     parts = divide(column, [str(number) for number in range(60)], (0.2, 0.1), seed=0)
-    assert {name: len(places) for name, places in parts.items()} == sizes
+    assert list(parts) == list(PARTS)
+    assert len(parts["calibration"]) == sizes["val"] // 2
     assert sorted(np.concatenate(list(parts.values()))) == list(range(60))
+    parts["val"] = np.concatenate([parts["val"], parts.pop("calibration")])
+    assert {name: len(places) for name, places in parts.items()} == sizes
     for name in ("val", "test"):  # nothing that is named leaves its part, but for what train gives to val
         assert {place for place in range(60) if column[place] == name} <= set(parts[name])
         assert name == "val" or not set(parts[name]) & {place for place in range(60) if column[place] == "train"}
+
+
+@pytest.mark.parametrize("given", ["", "train"])
+@pytest.mark.parametrize("each", [1, 3])
+def test_the_first_half_of_val_calibrates(given: str, each: int) -> None:
+    """In hash order: with twice the share, the calibration part is all that val was before it was halved."""
+    keys = [str(number // each) for number in range(60 * each)]
+    one, two = (divide([given] * len(keys), keys, (val, 7), seed=3) for val in (11, 22))
+    found = {name: {keys[place] for place in places} for name, places in one.items()}
+    assert {keys[place] for place in two["calibration"]} == found["calibration"] | found["val"]
+    assert (len(found["calibration"]), len(found["val"])) == (5, 6)
+    assert sum(map(len, found.values())) == 60  # no key is in two parts
 
 
 def test_the_split_of_a_table_and_of_a_pattern_is_read(folder: Path) -> None:
@@ -274,6 +290,7 @@ def test_the_split_of_a_table_and_of_a_pattern_is_read(folder: Path) -> None:
     data = ready(plain(folder, pattern="_(?P<split>[a-z]+)", val=1))
     assert names(data, "test") == {f"{number}_test.wav" for number in range(6)}
     assert len(names(data, "val") & {f"{number}_train.wav" for number in range(4)}) == 1
+    assert names(data, "calibration") == set()
     (folder / "clips.csv").write_text("file,split\n0_test.wav,train\n1_test.wav,val\n2_test.wav,test\n")
     data = ready(plain(folder))
     assert [names(data, part) for part in ("train", "val", "test")] == [{f"{number}_test.wav"} for number in range(3)]
@@ -283,7 +300,10 @@ def test_nothing_leaks(folder: Path) -> None:
     written = unique(folder, [130, 20, 50, 300, 77, 410, 33, 90, 61, 12])
     data = ready(plain(folder, val=3, test=2, length=0.05, batch_size=3), past=40)
     read = {value for batch in data.train_dataloader() for value in batch.x.flatten().tolist()} - {0.0}
-    held_out = {value for part in ("val", "test") for value in carrying(data.held_out(part))} - {0.0}
+    assert [len(data.parts[part]) for part in PARTS[1:]] == [2, 1, 2]
+    parts = [set(carrying(data.held_out(part))) - {0.0} for part in PARTS[1:]]
+    held_out = set.union(*parts)
+    assert sum(map(len, parts)) == len(held_out)
     assert read == {value for name in names(data, "train") for value in written[name].tolist()} - {0.0}
     assert not read & held_out
     assert held_out | read == {value for clip in written.values() for value in clip.tolist()} - {0.0}
@@ -307,7 +327,7 @@ def test_shares_are_refused(folder: Path, options: dict[str, Any], expected: str
 
 def test_parts_without_files_are_refused(folder: Path) -> None:
     unique(folder, [30, 40, 50])
-    with pytest.raises(DataError, match="leaves nothing to validate on; expected a longer file"):
+    with pytest.raises(DataError, match="leaves nothing to validate on; expected more data"):
         ready(plain(folder)).val_dataloader()
     (folder / "clips.csv").write_text("file,split\n000.wav,val\n001.wav,test\n")
     with pytest.raises(DataError, match="leaves no file to train on, expected more files"):
@@ -388,7 +408,7 @@ def test_rows_with_loss_are_those_of_the_whole_clip(folder: Path, kind: str, fea
     data = ready(plain(folder, features=mel, length=0.1, batch_size=batch_size, **labelled), model.receptive_field)
     known: dict[float, float] = {}
     with torch.no_grad():
-        for place, (entry, said) in enumerate(zip(data.entries, data.said, strict=True)):
+        for place, (entry, said) in enumerate(zip(data.entries, data.label_numbers, strict=True)):
             samples = torch.from_numpy(written[entry.path.name])[None]
             context = Context(torch.tensor(said)[None] if labelled else None, mel and mel(samples[0].numpy())[None])
             rows = model.log_prob(samples, context if labelled or mel else None)[0]
@@ -450,7 +470,7 @@ def test_the_default_length_is_a_second_or_twelve_times_the_past() -> None:
     spans = []
     for past in (None, 0, 50, 1000):
         data = plain("x", codec=MuLaw(8000))
-        data.past = past
+        data.connect(past)
         spans.append(data.span)
     assert spans == [8000, 8000, 8000, 12_000]
 
@@ -505,8 +525,10 @@ def test_held_out_windows_cover_every_symbol_once(folder: Path, monkeypatch: pyt
     for number, size in enumerate(sizes):
         saved(folder / f"{number}.wav", np.random.default_rng(number).uniform(-1, 1, size))
     data = ready(plain(folder, codec=codec, val=7, test=0, batch_size=3))
-    expected = sorted(codec.close(codec.encode(data.windows.clip(place))).tolist() for place in data.parts["val"])
-    for loader in (data.val_dataloader(), data.val_dataloader()):
+    assert [len(data.parts[part]) for part in PARTS] == [1, 4, 3, 0]
+    for part in ("val", "calibration", "val", "calibration"):
+        loader, places = data.val_dataloader() if part == "val" else data.held_out(part), data.parts[part]
+        expected = sorted(codec.close(codec.encode(data.windows.clip(place))).tolist() for place in places)
         found, group = [], []
         for batch in loader:
             assert batch.x.shape[1] <= 64
@@ -522,8 +544,8 @@ def test_held_out_windows_cover_every_symbol_once(folder: Path, monkeypatch: pyt
 
 def test_everything_is_every_part(folder: Path) -> None:
     """Another corpus is scored as a whole, though its table has a split."""
-    written = unique(folder, [30, 40, 50])
-    (folder / "clips.csv").write_text("file,split\n000.wav,train\n001.wav,val\n002.wav,test\n")
+    written = unique(folder, [30, 40, 50, 60])
+    (folder / "clips.csv").write_text("file,split\n000.wav,train\n001.wav,val\n002.wav,test\n003.wav,val\n")
     data = plain("elsewhere", val=5)
     data.hold_out(str(folder), data.codec, {})
     found = carrying(ready(data).everything())
@@ -670,6 +692,7 @@ def test_labels_and_splits_stay_with_their_files_when_others_are_skipped(folder:
     assert {part: names(data, part) for part in data.parts} == {
         "train": {"000.wav"},
         "val": {"002.wav"},
+        "calibration": set(),
         "test": {"001.wav"},
     }
 
@@ -687,8 +710,8 @@ def test_what_is_not_there_is_refused(folder: Path) -> None:
         (str(folder), r"clips has no audio files, expected some of .*\.flac.*\.wav"),
         (str(folder / "gone"), "no file or folder .*gone'; expected sound files"),
         (str(folder / "gone.wav"), "no file or folder .*gone.wav'"),
-        (None, "no data: expected --data.path FOLDER"),
-        ("", "no data: expected --data.path FOLDER"),
+        (None, "no data: expected a path of sound files, or a corpus"),
+        ("", "no data: expected a path of sound files, or a corpus"),
     ):
         with pytest.raises(DataError, match=expected):
             ready(plain(folder, path=path))
@@ -834,11 +857,17 @@ def test_frames_are_those_of_the_window(folder: Path, batch_size: int) -> None:
 
 
 def test_examples_are_the_first_two_seconds_with_their_labels(folder: Path) -> None:
-    unique(folder, [2500, 30, 40])
-    (folder / "clips.csv").write_text("file,kind,split\n000.wav,a,val\n001.wav,b,train\n002.wav,,val\n")
+    written = unique(folder, [2500, 30, 40, 2500, 40])
+    (folder / "clips.csv").write_text(
+        "file,kind,split\n000.wav,a,val\n001.wav,b,train\n002.wav,,val\n003.wav,a,val\n004.wav,,val\n"
+    )
     data = ready(plain(folder, labels=["kind"], features=LogMel(**MEL)))
-    (one, labels), (two, unsaid) = data.examples(5)
-    assert ([len(one.samples), one.rate, len(two.samples)], labels, unsaid) == ([2000, RATE, 40], {"kind": "a"}, {})
+    chosen = [data.entries[place].path.name for place in data.parts["val"]]
+    assert {len(written[name]) for name in chosen} == {2500, 40}  # one of either kind; the others calibrate
+    found = data.examples(5)
+    assert [clip.samples.tolist() for clip, _ in found] == [written[name][:2000].tolist() for name in chosen]
+    assert [labels for _, labels in found] == [{"kind": "a"} if len(written[name]) == 2500 else {} for name in chosen]
+    assert {clip.rate for clip, _ in found} == {RATE}
     assert len(data.examples(1)) == 1
 
 

@@ -30,7 +30,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = settings(folder, "table")
     config["data"]["init_args"].pop("weight", None)
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         assert train(folder / "table", config, "--trainer.max_steps=6") == 0
     return folder / "table"
 

@@ -1,7 +1,12 @@
 """A checkpoint is there whole or not at all, whatever fails while it is written."""
 
+import itertools
 import json
+import math
 import os
+import subprocess
+import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +17,7 @@ from examples import ngram
 import seqgen
 from seqgen import Pipeline
 from seqgen.checkpoints import folder as checkpoint
+from seqgen.checkpoints.folder import CheckpointError, Contents
 from seqgen.codecs import Chars
 from seqgen.outputs import Categorical
 
@@ -102,7 +108,7 @@ def test_what_json_cannot_hold_is_refused_before_anything_is_written(tmp_path: P
     save(tmp_path / "model", "old")
     for bad in (float("nan"), object()):
         with pytest.raises((ValueError, TypeError)):
-            checkpoint.write(tmp_path / "model", {"x": torch.zeros(1)}, {"bad": bad})
+            checkpoint.write(tmp_path / "model", Contents({"x": torch.zeros(1)}, {"bad": bad}))
     assert name(tmp_path) == "old"
     assert [path.name for path in tmp_path.iterdir()] == ["model"]
 
@@ -113,10 +119,27 @@ def test_tensors_that_lie_oddly_in_memory_are_kept(tmp_path: Path) -> None:
         "empty": torch.zeros(0, 3),
         "f64": torch.rand(2, dtype=torch.float64),
     }
-    checkpoint.write(tmp_path / "model", given, {"text": "é \ud800"})
-    found, config, _ = checkpoint.read(tmp_path / "model")
-    assert all(torch.equal(found[key], given[key]) for key in given)
-    assert config == {"format": 1, "text": "é \ud800"}
+    checkpoint.write(tmp_path / "model", Contents(given, {"text": "é \ud800"}))
+    found = checkpoint.read(tmp_path / "model")
+    assert set(found.tensors) == set(given)
+    assert all(torch.equal(found.tensors[key], given[key]) for key in given)
+    assert found.config == {"format": 1, "text": "é \ud800"}
+    assert (found.calibration, found.training_texts) == (None, None)
+
+
+def test_calibration_and_training_texts_come_back_with_a_hash_of_each(tmp_path: Path) -> None:
+    scores = {"scores": torch.rand(2, 3, dtype=torch.float64), "symbols": torch.arange(1.0, 4)}
+    checkpoint.write(tmp_path / "model", Contents({"x": torch.ones(2)}, {}, scores, b"12345678abcdefgh"))
+    found = checkpoint.read(tmp_path / "model")
+    assert found.calibration is not None
+    assert all(torch.equal(found.calibration[key], scores[key]) for key in scores)
+    assert found.training_texts == b"12345678abcdefgh"
+    for damaged in (checkpoint.CALIBRATION, checkpoint.TRAINING_TEXTS):
+        content = (tmp_path / "model" / damaged).read_bytes()
+        (tmp_path / "model" / damaged).write_bytes(content[:-1] + b"?")
+        with pytest.raises(CheckpointError, match=f"{damaged} is damaged: its SHA-256 is"):
+            checkpoint.read(tmp_path / "model")
+        (tmp_path / "model" / damaged).write_bytes(content)
 
 
 def test_the_files_are_readable_by_others_and_end_with_a_line(tmp_path: Path) -> None:
@@ -138,3 +161,79 @@ def test_a_single_file_is_written_whole_or_not_at_all(tmp_path: Path, monkeypatc
                 checkpoint.write_atomically(tmp_path / "file", b"new")
         assert (tmp_path / "file").read_bytes() == b"old"
         assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+# -- two processes
+
+
+SAVE = """
+import itertools, sys, threading, torch
+from pathlib import Path
+from seqgen.checkpoints.folder import Contents, write
+done = threading.Event()
+threading.Thread(target=lambda: (sys.stdin.read(), done.set()), daemon=True).start()
+for number in itertools.count(1):
+    tensors = {"x": torch.full((100_000 if number % 2 else 1,), float(number))}
+    calibration = {"x": torch.tensor([number])} if number % 3 else None
+    write(Path(sys.argv[1]), Contents(tensors, {"number": number}, calibration))
+    if done.is_set():
+        break
+print(number)
+"""
+
+
+def test_loading_in_a_loop_while_another_process_saves_in_a_loop_never_fails(tmp_path: Path) -> None:
+    """And what is loaded is one checkpoint, no mixture of two; later loads give no earlier ones."""
+    folder = tmp_path / "model"
+    checkpoint.write(folder, Contents({"x": torch.zeros(1)}, {"number": 0}))
+    command = [sys.executable, "-c", SAVE, str(folder)]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as saving:
+        loaded: list[int] = []
+        end = math.inf
+        while time.monotonic() < end or len(set(loaded)) < 10:
+            _, contents = checkpoint.load(tmp_path)
+            number = int(contents.config["number"])
+            assert torch.equal(contents.tensors["x"], torch.full((100_000 if number % 2 else 1,), float(number)))
+            assert (contents.calibration is None) == (number % 3 == 0)
+            assert contents.calibration is None or contents.calibration["x"].tolist() == [number]
+            if number and end == math.inf:  # it has begun
+                end = time.monotonic() + 3
+            loaded.append(number)
+        saved = int(saving.communicate("")[0])
+    assert loaded == sorted(loaded)
+    assert checkpoint.load(folder)[1].config["number"] == saved >= 9
+
+
+def test_a_checkpoint_that_is_swapped_between_two_looks_is_found(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its folder is away when one looks there, and back when one looks where the earlier one is kept."""
+    save(tmp_path / "model", "here")
+    isfile, looks = os.path.isfile, itertools.count()
+    monkeypatch.setattr(os.path, "isfile", lambda path: next(looks) >= 5 and isfile(path))
+    assert name(tmp_path) == "here"
+    assert next(looks) > 5
+
+
+@pytest.mark.parametrize("after", [checkpoint.MANIFEST, checkpoint.WEIGHTS, checkpoint.TRAINING_TEXTS])
+def test_a_checkpoint_that_is_replaced_while_it_is_opened_is_read_whole(
+    after: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The new one, or the one that was there, when all of it was open already."""
+    opening, replaced = checkpoint._open, []
+
+    def and_replace(path: Path, stack: Any) -> Any:
+        found = opening(path, stack)
+        if path.name == after and not replaced:
+            replaced.append(path)
+            Pipeline(ngram(Categorical(2)), Chars("xy"), provenance={"name": "new"}).save_pretrained(path.parent)
+        return found
+
+    save(tmp_path / "model", "old")
+    monkeypatch.setattr(checkpoint, "_open", and_replace)
+    found = seqgen.load(tmp_path)
+    assert replaced
+    assert (found.provenance["name"], found.codec.size) == (
+        ("old", 3) if after == checkpoint.TRAINING_TEXTS else ("new", 2)
+    )
+    assert name(tmp_path) == "new"

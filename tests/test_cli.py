@@ -32,7 +32,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SEQGEN_DEBUG", raising=False)
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield
 
 
@@ -53,7 +53,7 @@ def run(capsys: pytest.CaptureFixture[str]) -> Any:
         capsys.readouterr()
         assert main([str(argument) for argument in arguments]) == 0
         out, err = capsys.readouterr()
-        assert err == ""
+        assert all(line.startswith("note: ") for line in err.splitlines()), err
         return out
 
     return command
@@ -95,7 +95,7 @@ def test_sample(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
     texts = seqgen.load(runs["names"]).sample(4, seed=3, length=12)
     assert run(*names, "-n", 4) == "\n".join(texts) + "\n"
     assert run(*names) == seqgen.load(runs["names"]).sample(seed=3, length=12)[0] + "\n"  # streamed
-    assert run(*names, "-n", 4, "--out", tmp_path / "out.txt") == ""
+    assert run(*names, "-n", 4, "--out", tmp_path / "out.txt") == f"{tmp_path / 'out.txt'}\n"
     assert (tmp_path / "out.txt").read_text() == "\n".join(texts) + "\n"
     document = json.loads(run(*names, "-n", 4, "--json", "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9))
     choices = {"temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 3, "length": 12}
@@ -150,10 +150,13 @@ def test_score_of_a_file(run: Any, runs: dict[str, Path], tmp_path: Path) -> Non
     path.write_text(PROSE * 5)
     document = json.loads(run("score", runs["text"], "--file", path, "--json"))
     total = seqgen.load(runs["text"]).score(PROSE * 5).total
-    assert document["items"] == []
+    assert [item["text"] for item in document["items"]] == [str(path)]
+    assert "per_symbol" not in document["items"][0]
     assert document["total"]["nats"] == pytest.approx(total.nats, rel=1e-9)
     assert document["total"]["characters"] == document["total"]["symbols"] == 5 * len(PROSE)
-    assert f"total of {5 * len(PROSE)} symbols" in run("score", runs["text"], "--file", path)
+    (line,) = run("score", runs["text"], "--file", path).splitlines()  # one item: no line of totals
+    assert f"{total.bits_per_symbol:.4f} bits/symbol" in line
+    assert "the first characters have no left context" in line
 
 
 def test_a_file_is_scored_in_constant_memory(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
@@ -170,14 +173,15 @@ def test_a_file_is_scored_in_constant_memory(run: Any, runs: dict[str, Path], tm
 def test_evaluate_agrees_with_the_training(run: Any, runs: dict[str, Path]) -> None:
     for kind in ("text", "names", "table"):
         totals = json.loads(run("evaluate", runs[kind], "--json"))
-        assert set(totals) == {"val", "test", "held out"}
+        parts = ["val", "calibration", "test", "held out"]
+        assert list(totals) == parts
         provenance = seqgen.load(runs[kind]).provenance
         assert totals["val"]["nats_per_symbol"] == pytest.approx(provenance["val_nats"], rel=1e-5)
         assert totals["val"]["bits_per_symbol"] == pytest.approx(provenance["val_bits"], rel=1e-5)
         for key in ("nats", "symbols", "characters"):
-            assert totals["held out"][key] == pytest.approx(totals["val"][key] + totals["test"][key])
+            assert totals["held out"][key] == pytest.approx(sum(totals[part][key] for part in parts[:3]))
         lines = run("evaluate", runs[kind]).splitlines()
-        assert [line.split("  ")[-1].split(",")[0] for line in lines] == ["val", "test", "held out"]
+        assert [line.split("  ")[-1].split(",")[0] for line in lines] == parts
         assert f"{provenance['val_nats']:.3f}"[:-1] in lines[0]
 
 
@@ -206,16 +210,67 @@ def test_evaluate_reads_another_table_as_the_run_reads_its_own(run: Any, runs: d
     assert main(["evaluate", str(runs["table"]), "--data.path", str(path)]) == 1
 
 
-def test_a_file_with_a_bad_line_prints_no_half_document(
+def test_a_bad_line_does_not_end_the_others(
     runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     path = tmp_path / "names.txt"
     path.write_text("abc\n" * 3000 + "ab?\n")
     capsys.readouterr()
+    wrong = r"names.txt, line 3001: character '\?' \(U\+003F\) at position 2 is not in the alphabet"
     assert main(["score", str(runs["names"]), "--file", str(path), "--json"]) == 1
     out, err = capsys.readouterr()
-    assert out == ""
-    assert re.search(r"character '\?' \(U\+003F\) at position 2 is not in the alphabet .*, in 'ab\?'", err)
+    document = json.loads(out)
+    assert len(document["items"]) == 3000
+    assert re.search(wrong, document["not_scored"][0])
+    assert re.search(rf"^not scored: .*{wrong}", err)
+    assert err.splitlines()[-1].startswith("seqgen: 1 of 3001 items could not be scored")
+    assert "--unknown skip" in err.splitlines()[-1]
+    assert main(["score", str(runs["names"]), "--file", str(path), "--unknown", "skip"]) == 0
+    out, err = capsys.readouterr()
+    assert len(out.splitlines()) == 3001
+    assert re.search(rf"^skipped: .*{wrong}", err)
+    assert main(["score", str(runs["names"]), "abc", "--unknown", "count"]) == 1
+    assert "the model has no unknown symbol; expected skip or error" in capsys.readouterr().err
+
+
+def test_evaluate_skips_what_has_no_symbol_or_names_its_line(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = tmp_path / "other.txt"
+    path.write_text("abc\nZoë\ncab\n")
+    expected = sum(score.total.nats for score in seqgen.load(runs["names"]).score(["abc", "cab"]))
+    for where in (runs["names"], runs["names"] / "model"):
+        capsys.readouterr()
+        assert main(["evaluate", str(where), "--data.path", str(path)]) == 1
+        err = capsys.readouterr().err
+        assert re.search(r"^seqgen: .*other.txt, line 2: character 'Z'", err)
+        assert err.count("\n") == 1
+        assert "--" not in err
+        assert main(["evaluate", str(where), "--data.path", str(path), "--unknown", "skip", "--json"]) == 0
+        found = json.loads(capsys.readouterr().out)
+        assert found["file"]["nats"] == pytest.approx(expected)
+        assert len(found["skipped"]) == 1
+    prose = tmp_path / "prose.txt"
+    prose.write_text(PROSE + "é?é\n" + PROSE)
+    text = seqgen.load(runs["text"])
+    kept = text.score(PROSE + "\n" + PROSE).total
+    assert main(["evaluate", str(runs["text"]), "--data.path", str(prose)]) == 1
+    line = PROSE.count("\n") + 1
+    assert f"prose.txt, line {line}: character 'é'" in capsys.readouterr().err
+    assert main(["evaluate", str(runs["text"]), "--data.path", str(prose), "--unknown", "skip", "--json"]) == 0
+    found = json.loads(capsys.readouterr().out)
+    assert found["file"]["nats"] == pytest.approx(kept.nats, rel=1e-6)
+    assert found["skipped"] == ["3 characters"]
+    assert main(["score", str(runs["text"]), "--file", str(prose), "--unknown", "skip"]) == 0
+    out, err = capsys.readouterr()
+    assert f"{kept.nats:.3f} nats" in out
+    assert "3 unknown symbols" in err
+
+
+def test_standard_input_is_scored(runs: dict[str, Path]) -> None:
+    command = [sys.executable, "-m", "seqgen.cli", "score", str(runs["names"]), "--file", "-", "--json"]
+    done = subprocess.run(command, input="abc\ncab\n", capture_output=True, text=True, check=True)
+    assert [item["text"] for item in json.loads(done.stdout)["items"]] == ["abc", "cab"]
 
 
 def test_info(run: Any, runs: dict[str, Path]) -> None:
@@ -247,13 +302,13 @@ MISTAKES = [
     ("sample text --length 2 --out gone/out.txt -n 2", "'gone/out.txt' cannot be written: there is no folder 'gone'"),
     ("sample gone", "no model at '.*gone': it is no folder; expected a run folder"),
     ("sample .", "no model at .* expected a run folder or its model/ folder"),
-    ("score names", "expected texts to score, or --file FILE, and not both"),
-    ("score names a --file x", "expected texts to score, or --file FILE, and not both"),
-    ("score names --file gone.txt", "no file .*gone.txt"),
-    ("score names --file . ", "no file .*; expected a text file"),
+    ("score names", "expected items to score, or --file FILE, and not both"),
+    ("score names a --file x", "expected items to score, or --file FILE, and not both"),
+    ("score names --file gone.txt", "gone.txt cannot be read: No such file"),
+    ("score names --file . ", "cannot be read: Is a directory"),
     ("score names Zoë", r"(Z|\\u|ë).* at position \d+ is not in the alphabet"),
-    ("score text --prefix a --file x", "--prefix goes with texts, not with --file"),
-    ("evaluate text/model", "config.yaml is not there; expected a run folder, or --data.path FILE"),
+    ("score text --prefix a --file x", "--prefix goes with items, not with --file"),
+    ("evaluate text/model", "config.yaml is not there; expected a run folder, or a file of data to score"),
     ("evaluate text --data.path gone.txt", "no file .*gone.txt"),
     ("info gone", "no model at"),
     ("info text --device cuda:99", "device 'cuda:99' cannot be used here"),
@@ -285,14 +340,13 @@ def test_a_mistake_is_one_line(
     "command",
     [
         *["", "paint", "sample", "sample text --colour", "sample text -n two", "sample text --temp 1"],
-        *["score text --json=1", "fit --model.lr fast", "fit --moddel.lr 1", "fit --config unknown.yaml"],
+        "score text --json=1",
     ],
 )
 def test_wrong_usage(
     runs: dict[str, Path], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], command: str
 ) -> None:
     monkeypatch.chdir(runs["text"].parent)
-    Path("unknown.yaml").write_text(Path("names.yaml").read_text().replace('"warmup"', '"warmupp"'))
     with pytest.raises(SystemExit) as left:
         main(command.split())
     assert left.value.code == 2
@@ -300,6 +354,27 @@ def test_wrong_usage(
     assert out == ""
     assert "usage: seqgen" in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("command", "expected"),
+    [
+        ("fit --model.lr fast", "--model.lr is 'fast', expected float"),
+        ("fit --moddel.lr 1", "--moddel.lr is unknown; did you mean --model.lr?"),
+        ("fit --config unknown.yaml", "unknown.yaml: model.warmupp is unknown; did you mean model.warmup?"),
+    ],
+)
+def test_wrong_usage_of_fit_is_one_line(
+    runs: dict[str, Path],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+    command: str,
+    expected: str,
+) -> None:
+    monkeypatch.chdir(runs["text"].parent)
+    Path("unknown.yaml").write_text(Path("names.yaml").read_text().replace('"warmup"', '"warmupp"'))
+    assert main(command.split()) == 2
+    assert capsys.readouterr() == ("", f"seqgen fit: {expected}\n")
 
 
 @pytest.mark.parametrize("name", ["model.safetensors", "config.json", "manifest.json"])
@@ -363,7 +438,7 @@ def test_head_may_close_the_pipe(runs: dict[str, Path]) -> None:
         assert process.stdout.read(5)
         process.stdout.close()
         assert process.wait(timeout=300) == 0
-        assert process.stderr.read() == ""
+        assert all(line.startswith("note: ") for line in process.stderr.read().splitlines())
         process.stderr.close()
 
 
@@ -380,7 +455,8 @@ def test_an_ascii_terminal_shows_other_characters_as_numbers(tmp_path: Path) -> 
         done = subprocess.run(
             [sys.executable, "-c", program], capture_output=True, encoding="utf-8", env=env, check=False
         )
-        assert (done.returncode, done.stderr) == (0, "")
+        assert done.returncode == 0
+        assert all(line.startswith("note: ") for line in done.stderr.splitlines()), done.stderr
         assert done.stdout.split().count("0") == 3
         assert ("\\xe9" in done.stdout) == (encoding == "ascii")
         assert ("é" in done.stdout) == (encoding == "utf-8")
@@ -398,10 +474,13 @@ def test_the_program_fits_samples_and_refuses(tmp_path: Path) -> None:
 def test_evaluate_wants_an_order_and_sample_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (["evaluate", "digits", "--orders", "0", "--data.path", "x"], "orders is 0, expected 1 or more"),
-        (["score", "digits", "--file", "x.npz"], "x.npz is no text, expected items without --file, or seqgen evaluate"),
-        (["score", "digits", "--file", "x.npz", "--p-value"], "x.npz is no text, expected items without --file"),
+        (["score", "digits", "--file", "x.npz"], "x.npz is no picture that can be read"),
+        (["score", "digits", "--file", "x.npz", "--p-value"], "x.npz is no picture that can be read"),
         (["sample", "digits", "--out", str(tmp_path / "none" / "x.png")], "cannot be written: there is no folder"),
-        (["evaluate", "digits", "--data.path", "x", "--data.encoding", "latin-1"], "an encoding is that of texts"),
+        (
+            ["evaluate", "digits", "--data.path", "x", "--data.encoding", "latin-1"],
+            "which only text has; the model is one of images",
+        ),
     ):
         assert main(arguments) == 1
         assert message in capsys.readouterr().err

@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 import torch
 
+from seqgen import config
 from seqgen.codec import Codec
 from seqgen.codecs import Chars
-from seqgen.config import _REGISTRY, ConfigError, Configurable, build, describe
+from seqgen.config import ConfigError, Configurable, build, describe, registered
 from seqgen.model import Model
 from seqgen.models import RNN, NGram
 from seqgen.output import Output
@@ -99,6 +100,12 @@ def changed(**init_args: Any) -> dict[str, Any]:
                 None,
             )
         ),
+        (
+            {**NGRAM, "class_path": "my_package.models.GPT"},
+            "class_path 'my_package.models.GPT' is not registered, and a checkpoint never imports modules by itself; .*"
+            "`import my_package.models` in Python, `--import my_package.models` on the command line",
+        ),
+        ({**NGRAM, "class_path": f"{__name__}.GPT"}, rf"expected one of .*RNN.*, {__name__}\.Nest"),
         ({**NGRAM, "class_path": ["NGram"]}, "is not registered"),
         ({**NGRAM, "class_path": NGRAM}, "is not registered"),
         ({**NGRAM, "init_args": []}, "init_args is list, expected an object"),
@@ -163,7 +170,7 @@ def test_a_description_that_is_nested_too_deeply_is_refused() -> None:
     for _ in range(5000):
         deep = [deep]
     with pytest.raises(ConfigError, match="nested too deeply"):
-        build({"class_path": "Nest", "init_args": {"inner": deep, "other": 0}}, Nest)
+        build({"class_path": f"{__name__}.Nest", "init_args": {"inner": deep, "other": 0}}, Nest)
 
 
 def test_where_is_named() -> None:
@@ -178,11 +185,22 @@ def test_abstract_classes_are_not_offered() -> None:
     assert "Model" not in str(error.value).split("expected one of")[1].split(", ")
 
 
-def test_two_classes_of_one_name_are_refused() -> None:
-    known = _REGISTRY["Categorical"]
+def test_two_classes_of_one_name_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(config, "_REGISTRY", dict(config._REGISTRY))
+    known = registered(Output)["Categorical"]
     with pytest.raises(TypeError, match="two Configurable classes are called Categorical"):
-        type("Categorical", (Configurable,), {"__module__": "elsewhere"})
-    assert _REGISTRY["Categorical"] is known
+        type("Categorical", (Configurable,), {"__module__": "seqgen.elsewhere"})
+    assert registered(Output)["Categorical"] is known
+    other = type("Categorical", (Configurable,), {"__module__": "elsewhere"})
+    assert registered(Configurable)["elsewhere.Categorical"] is other
+    with pytest.raises(TypeError, match=r"two Configurable classes are called elsewhere\.Categorical"):
+        type("Categorical", (Configurable,), {"__module__": "elsewhere", "__qualname__": "Inner.Categorical"})
+
+
+def test_a_class_of_another_package_goes_by_its_module() -> None:
+    assert describe(Nest())["class_path"] == f"{__name__}.Nest"
+    with pytest.raises(ConfigError, match="class_path 'Nest' is not registered"):
+        build({"class_path": "Nest", "init_args": {"inner": None, "other": 0}}, Nest)
 
 
 def test_a_missing_argument_is_the_constructors_to_refuse() -> None:

@@ -15,8 +15,9 @@ from typing import Any
 
 import pytest
 
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import FetchError, wheel
+from seqgen.media.files import DataError
 
 RECIPES = Path(__file__).parent.parent / "recipes"
 

@@ -10,10 +10,10 @@ import pytest
 import torch
 
 from seqgen.codecs import SentencePiece
-from seqgen.data.corpus import DataError
 from seqgen.data.lines import Lines
 from seqgen.data.loader import Loader
 from seqgen.data.text import Text
+from seqgen.media.files import DataError
 from seqgen.model import Batch
 
 random.seed(0)
@@ -42,8 +42,7 @@ def usable(data: Any) -> None:
 
 
 def ready(data: Any) -> Any:
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -60,10 +59,12 @@ def test_lanes_joined_give_the_text_back(file: Any, batch_size: int, length: int
     data = ready(Text(file(PROSE), batch_size=batch_size, length=length, val=0.1, test=0.2))
     val, test = round(0.1 * len(PROSE)), round(0.2 * len(PROSE))
     train = len(PROSE) - val - test
+    chosen = train + val - val // 2  # the second half of val is the calibration part
     for _ in range(2):  # every epoch
         assert lanes(data, data.train_dataloader()) == PROSE[:train]
-    assert lanes(data, data.val_dataloader()) == PROSE[train : train + val]
-    assert lanes(data, data.test_dataloader()) == PROSE[train + val :]
+    assert lanes(data, data.val_dataloader()) == PROSE[train:chosen]
+    assert lanes(data, data.held_out("calibration")) == PROSE[chosen : train + val]
+    assert lanes(data, data.held_out("test")) == PROSE[train + val :]
 
 
 def test_a_mask_covers_the_tail_and_nothing_else(file: Any) -> None:
@@ -74,7 +75,8 @@ def test_a_mask_covers_the_tail_and_nothing_else(file: Any) -> None:
     assert masks.sum() == 987
     assert masks[:6].all()
     assert [batch.x.shape for batch in batches] == [(7, 10)] * 14 + [(7, 1)]
-    assert len(data.test_dataloader()) == 0
+    assert len(data.held_out("test")) == 0
+    assert [len(data.parts[part]) for part in ("train", "val", "calibration", "test")] == [987, 7, 6, 0]
 
 
 def test_held_out_lanes_are_long(file: Any) -> None:
@@ -88,7 +90,7 @@ def test_held_out_lanes_are_long(file: Any) -> None:
     ("options", "content", "expected"),
     [
         ({}, b"", "is empty, expected text"),
-        ({}, b"tiny text", "leaves nothing to validate on; expected a longer file"),
+        ({}, b"tiny text", "leaves nothing to validate on; expected more data or a larger share val"),
         ({"val": 1}, b"tiny text", "leaves 8 symbols to train on, fewer than 2 for each of batch_size 50"),
         ({"val": 0}, PROSE, "leaves nothing to validate on"),
         ({"val": 0.5, "test": 0.6}, PROSE, r"held-out shares \[0.5, 0.6\] leave nothing of \d+ to train on"),
@@ -156,32 +158,37 @@ from itertools import islice
 from seqgen.data.lines import Lines
 from seqgen.data.text import Text
 from seqgen.model import Batch
-data = globals()[sys.argv[1]](sys.argv[2])
-data.setup("fit")
-for loader in (data.train_dataloader(), data.val_dataloader()):
-    list(islice(loader, 3))
-print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
+for path in sys.argv[2:]:
+    data = globals()[sys.argv[1]](path)
+    data.setup()
+    for loader in (data.train_dataloader(), data.val_dataloader()):
+        list(islice(loader, 3))
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 """
 
 
-def memory(cls: str, path: Path, line: str, count: int) -> int:
-    """The largest resident set, in bytes, of a process that reads a file of `count` different lines."""
-    with path.open("w") as sink:
-        sink.writelines(f"{number:07}{line}\n" for number in range(count))
-    answer = subprocess.run([sys.executable, "-c", MEASURE, cls, str(path)], check=True, capture_output=True, text=True)
-    path.unlink()
-    return int(answer.stdout)
+def memory(cls: str, folder: Path, line: str, *counts: int) -> list[int]:
+    """The largest resident set, in bytes, of a process after it read files of so many different lines, each in turn."""
+    paths = [folder / f"{count}.txt" for count in counts]
+    for path, count in zip(paths, counts, strict=True):
+        with path.open("w") as sink:
+            sink.writelines(f"{number:07}{line}\n" for number in range(count))
+    command = [sys.executable, "-c", MEASURE, cls, *map(str, paths)]
+    answer = subprocess.run(command, check=True, capture_output=True, text=True)
+    for path in paths:
+        path.unlink()
+    return [int(size) for size in answer.stdout.split()]
 
 
 def test_memory_does_not_grow_with_a_text(tmp_path: Path) -> None:
     line = "the quick brown fox jumps over the lazy dog " * 24  # about 1 KiB
-    small = memory("Text", tmp_path / "text", line, 2000)
-    assert memory("Text", tmp_path / "text", line, 100_000) < small + (32 << 20)
+    small, large = memory("Text", tmp_path, line, 2000, 100_000)
+    assert large < small + (32 << 20)
 
 
 def test_an_item_takes_little_memory(tmp_path: Path) -> None:
-    small = memory("Lines", tmp_path / "lines", "letters", 20_000)
-    assert memory("Lines", tmp_path / "lines", "letters", 220_000) < small + 200_000 * 150
+    small, large = memory("Lines", tmp_path, "letters", 20_000, 220_000)
+    assert large < small + 200_000 * 150
 
 
 def test_what_is_held_out_is_read_from_its_first_batch_on() -> None:
@@ -198,8 +205,7 @@ def test_what_is_held_out_is_read_from_its_first_batch_on() -> None:
 def test_the_modules_read_what_is_held_out_from_the_first_batch_on(kind: Any, tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_text("\n".join(f"{number:04}" for number in range(4000)))
     data = kind(path=str(tmp_path / "x.txt"), val=0.4, test=0.1)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     loader = data.val_dataloader()
     first = next(iter(loader)).x
     assert len(loader) > 1

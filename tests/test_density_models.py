@@ -190,7 +190,7 @@ def test_made_by_its_masks() -> None:
     model = made(Bernoulli(), hidden=[20, 15], direct=True, orders=0, masks=0).double()
     order, x = model.order_number(3), bits(6)
     position = order.ranks + 1
-    first, second = model.degrees(order.member)
+    first, second = model.degrees(order.connectivity)
     inputs = torch.zeros(6, VARIABLES).double()
     inputs[:, order.permutation] = x.double()
     weights = [layer.weight for layer in model.hidden]
@@ -216,10 +216,10 @@ def test_masks_never_touch_the_weights() -> None:
 
 
 @pytest.mark.parametrize("hidden", [[12], [13], [40], [100], [12, 30, 12], [500, 784]])
-@pytest.mark.parametrize("member", [0, 1, 7])
-def test_degrees_are_spread_evenly(hidden: list[int], member: int) -> None:
+@pytest.mark.parametrize("connectivity", [0, 1, 7])
+def test_degrees_are_spread_evenly(hidden: list[int], connectivity: int) -> None:
     """Each degree of 1 ... D - 1 equally often, give or take one; so none is missing where there are units enough."""
-    for degrees in MADE(Bernoulli(), dimensions=VARIABLES, hidden=hidden, masks=0).degrees(member):
+    for degrees in MADE(Bernoulli(), dimensions=VARIABLES, hidden=hidden, masks=0).degrees(connectivity):
         counts = torch.bincount(degrees, minlength=VARIABLES)
         assert counts[0] == 0
         assert len(counts) == VARIABLES
@@ -274,7 +274,7 @@ def test_connectivities_differ_and_are_kept() -> None:
     assert torch.equal(model.degrees(3)[0], again.degrees(3)[0])
     assert not torch.equal(model.degrees(3)[0], model.degrees(4)[0])
     x, natural = bits(4), torch.arange(VARIABLES)
-    rows = [model(x, Context(order=Order(natural, member))) for member in (0, 3, 4)]
+    rows = [model(x, Context(order=Order(natural, connectivity))) for connectivity in (0, 3, 4)]
     assert all((one != other).any() for one, other in itertools.combinations(rows, 2))
     assert torch.equal(rows[0], model(x))
 
@@ -306,7 +306,7 @@ def test_models_begin_with_what_each_variable_is_by_itself(kind: Any, output: An
     """As if half a symbol of each kind had been there besides."""
     model = kind(output, dimensions=4)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    model.begin(torch.tensor(BEGUN).clamp(max=output.width))
+    model.init_from_marginals(torch.tensor(BEGUN).clamp(max=output.width))
     (name,) = (name for name, parameter in model.named_parameters() if not torch.equal(parameter, before[name]))
     found = dict(model.named_parameters())[name]
     if isinstance(model, NADE):  # whose units are at one half without any symbol
@@ -318,7 +318,7 @@ def test_models_begin_with_what_each_variable_is_by_itself(kind: Any, output: An
 def test_mixtures_begin_as_they_are(kind: Any) -> None:
     model = kind(Gaussians(2), dimensions=4)
     before = {name: parameter.clone() for name, parameter in model.named_parameters()}
-    model.begin(torch.tensor(BEGUN).double())
+    model.init_from_marginals(torch.tensor(BEGUN).double())
     assert all(torch.equal(parameter, before[name]) for name, parameter in model.named_parameters())
 
 

@@ -10,13 +10,14 @@ import safetensors.torch
 import torch
 from examples import COLOUR, PIXELS, made, rnn
 from tiny import settings, train
+from torch import Tensor
 
 import seqgen
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.cli.main import main
 from seqgen.codecs import Chars, Pixels
 from seqgen.data.text import Text
-from seqgen.inference.detect import FEW, Calibration, calibrate, likelihood_ratio, p_value, purify
+from seqgen.inference.detect import Calibration, Side, calibrate, likelihood_ratio, p_value, purify
 from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Batch, Context, Model
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
@@ -63,13 +64,155 @@ def test_refuses() -> None:
             Calibration(scores, symbols)
 
 
-def test_items_of_like_length_are_peers() -> None:
-    lengths = torch.cat([torch.full((2 * FEW,), 10.0), torch.full((FEW,), 12.0), torch.full((5,), 300.0)])
-    calibration = Calibration(lengths[None], lengths)
-    assert set(calibration.peers(10).tolist()) == {10.0, 12.0}
-    assert set(calibration.peers(8.5).tolist()) == {10.0}
-    assert set(calibration.peers(300).tolist()) == {12.0, 300.0}  # the nearest, where few are as long
-    assert len(Calibration(torch.zeros(1, 3), torch.ones(3)).peers(1000)) == 3
+# -- p-values at every length
+
+
+def drawn(symbols: Tensor, seed: int) -> Tensor:
+    """Scores whose mean, spread and skewness are those of names and texts: (N,) for lengths (N,)."""
+    noise = torch.randn(len(symbols), generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    skewed = torch.where(noise < 0, 1.3 * noise, 0.8 * noise)
+    return -1.5 - 10 / symbols + 2.5 * symbols**-0.5 * skewed
+
+
+def lengths_of(kind: str, count: int) -> Tensor:
+    """Lengths of many items: of names, 3 to 12; of texts, 1 to 256; of images, 784."""
+    u = torch.rand(count, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    if kind == "names":
+        share = torch.tensor([4, 26, 150, 350, 500, 360, 170, 60, 16, 6], dtype=torch.float64).cumsum(0)
+        return 3.0 + torch.searchsorted(share / share[-1], u)
+    return (256**u).round() if kind == "texts" else torch.full((count,), 784.0, dtype=torch.float64)
+
+
+def ranked(calibration: Calibration, symbols: float, scores: Tensor, side: Side = "low") -> Tensor:
+    """p-values (N,) of scores (N,) of one length, as `Calibration.p_value` gives them one by one."""
+    held_out, weights = calibration.peers(symbols)
+    order = held_out.argsort()
+    sums = torch.cat([torch.zeros(1, dtype=torch.float64), weights[order].cumsum(0)])
+    low = sums[torch.searchsorted(held_out[order], scores, right=True)]
+    high = sums[-1] - sums[torch.searchsorted(held_out[order], scores)]
+    found = (1 + (low if side == "low" else torch.minimum(low, high))) / (1 + sums[-1])
+    found = found if side == "low" else (2 * found).clamp(max=1)
+    some = slice(0, len(scores), max(1, len(scores) // 20))
+    single = [calibration.p_value(score, symbols, side=side) for score in scores[some].tolist()]
+    assert found[some].tolist() == pytest.approx(single, abs=3e-3)  # ties: scores within rounding
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "symbols"),
+    [*(("names", n) for n in range(4, 13)), *(("texts", 2**n) for n in range(9)), ("texts", 100), ("images", 784)],
+)
+def test_p_values_are_uniform_at_every_length(kind: str, symbols: int) -> None:
+    lengths = lengths_of(kind, 60_000)
+    calibration = Calibration(drawn(lengths, 2)[None], lengths)
+    scores = drawn(torch.full((10_000,), float(symbols), dtype=torch.float64), 3)
+    for side in ("low", "both"):
+        found = ranked(calibration, symbols, scores, side)  # type: ignore[arg-type]
+        assert 0.03 < (found <= 0.05).double().mean() < 0.07
+        for level in (0.2, 0.5, 0.8):
+            assert float((found <= level).double().mean()) == pytest.approx(level, abs=0.06)
+
+
+def test_p_values_of_the_bundled_names() -> None:
+    """Each twentieth of the calibration set is ranked in the others: at every length 5 % are below 0.05, give or take
+    two standard deviations of a count."""
+    pipeline = seqgen.load("names")
+    assert pipeline.calibration is not None
+    scores, symbols = pipeline.calibration.scores, pipeline.calibration.symbols
+    fold = torch.randperm(len(symbols), generator=torch.Generator().manual_seed(1)) % 20
+    lengths, counts = symbols.unique(return_counts=True)
+    assert 4 in lengths[counts >= 12]
+    for version in range(2):
+        found = torch.ones(len(symbols))
+        for number in range(20):
+            others = Calibration(scores[:, fold != number], symbols[fold != number])
+            for place in (fold == number).nonzero()[:, 0].tolist():
+                p = others.p_value(float(scores[version, place]), float(symbols[place]), bool(version))
+                found[place] = p
+        small = found <= 0.05
+        assert 0.03 < small.double().mean() < 0.07
+        for length, count in zip(lengths.tolist(), counts.tolist(), strict=True):
+            excess = int(small[symbols == length].sum()) - 0.05 * count
+            assert count < 12 or abs(excess) <= 2 * math.sqrt(0.05 * 0.95 * count), (length, excess)
+
+
+def test_one_length_is_ranked_exactly() -> None:
+    """Whether all items have it, or more than are asked for."""
+    lengths = torch.cat([torch.full((300,), 9.0), torch.full((700,), 20.0)]).double()
+    calibration = Calibration(drawn(lengths, 1)[None], lengths)
+    single = Calibration(calibration.scores[:, :300], lengths[:300])
+    for score in (*calibration.scores[0, :300:9].tolist(), -9.0, 9.0, -math.inf):
+        for side in ("low", "both"):
+            expected = p_value(score, calibration.scores[0, :300], side)  # type: ignore[arg-type]
+            assert single.p_value(score, 9, side=side) == expected  # type: ignore[arg-type]
+            assert calibration.p_value(score, 9, side=side) == expected  # type: ignore[arg-type]
+
+
+def test_scores_move_along_lines() -> None:
+    """Where mean and spread are straight lines in log length, items of all lengths have the same scores once moved."""
+    lengths = torch.tensor([5.0, 7.0, 11.0, 14.0]).double().repeat(50)
+    z = torch.linspace(-1, 1, 50, dtype=torch.float64).repeat_interleave(4)
+    calibration = Calibration((2 * lengths.log() - 8 + (3 - lengths.log()) * z)[None], lengths)
+    for symbols in (5, 8, 14):
+        moved, weights = calibration.peers(symbols)
+        of = torch.isin(lengths, lengths[(lengths / symbols).log().abs().argsort()][:100])  # 100 items, 2 lengths
+        assert len(moved) == 100
+        torch.testing.assert_close(moved, 2 * math.log(symbols) - 8 + (3 - math.log(symbols)) * z[of])
+        assert weights.max() == 1
+        assert weights.min() > 0
+        assert moved.isfinite().all()
+
+
+@pytest.mark.parametrize("count", [1, 2, 20, 300])
+def test_p_values_rise_with_the_score_and_stay_within_bounds(count: int) -> None:
+    lengths = lengths_of("texts", count)
+    calibration = Calibration(drawn(lengths, 1)[None], lengths)
+    for symbols in (1, 5, 40, 1000):
+        found = ranked(calibration, symbols, torch.linspace(-30, 5, 50))
+        assert (found.diff() >= 0).all()
+        assert 1 / (count + 1) <= found[0] <= found[-1] == 1
+        assert ranked(calibration, symbols, torch.tensor([-math.inf]))[0] == found[0]
+
+
+def test_lengths_beyond_the_held_out_ones_are_ranked_at_the_nearest() -> None:
+    lengths = lengths_of("names", 500)
+    calibration = Calibration(drawn(lengths, 1)[None], lengths)
+    for score in (-4.0, -3.0, -2.0):
+        assert calibration.p_value(score, 1) == calibration.p_value(score, 3)
+        assert calibration.p_value(score, 400) == calibration.p_value(score, 12)
+
+
+def test_twenty_items_are_all_ranked_among() -> None:
+    lengths = torch.arange(5, 25).double()
+    moved, weights = Calibration(drawn(lengths, 1)[None], lengths).peers(9)
+    assert weights.tolist() == [1] * 20
+    assert moved[4] == drawn(lengths, 1)[4]
+
+
+@pytest.mark.parametrize("lengths", [torch.arange(1, 31), torch.full((30,), 7)])
+def test_equal_scores_are_ties(lengths: Tensor) -> None:
+    calibration = Calibration(torch.full((1, 30), -2.0, dtype=torch.float64), lengths.double())
+    assert calibration.p_value(-2, 7) == calibration.p_value(-2, 7, side="both") == 1
+    assert calibration.p_value(-2.1, 7) == 1 / 31
+    assert calibration.p_value(-1.9, 7, side="both") == 2 / 31
+
+
+def test_impossible_held_out_items_stay_impossible() -> None:
+    lengths = lengths_of("names", 48)  # so few that all weigh alike
+    scores = drawn(lengths, 1)
+    scores[::3] = -math.inf
+    calibration = Calibration(scores[None], lengths)
+    assert calibration.p_value(-math.inf, 7) == 17 / 49
+    assert calibration.p_value(-9, 7) == 17 / 49
+    assert calibration.p_value(9, 7) == 1
+    assert Calibration(torch.full((1, 3), -math.inf), torch.arange(1.0, 4)).p_value(0, 2) == 1
+
+
+def test_weighted_ranks() -> None:
+    held_out, weights = torch.tensor([-3.0, -2.0, -1.0]), torch.tensor([0.5, 1.0, 0.25], dtype=torch.float64)
+    assert p_value(-2, held_out, weights=weights) == 2.5 / 2.75
+    assert p_value(-2.5, held_out, weights=weights) == 1.5 / 2.75
+    assert p_value(-1, held_out, "both", weights) == 2 * 1.25 / 2.75
 
 
 def test_ratio() -> None:
@@ -118,32 +261,47 @@ def test_windows_that_continue_one_another_are_one_item() -> None:
     assert got.scores[0, 2].item() == pytest.approx(model.log_prob(x[:1]).mean().item())
 
 
+def text_of(path: Path, text: str, val: float) -> Text:
+    """The data of a text whose end is held out."""
+    path.write_text(text)
+    data = Text(path=str(path), val=val, test=0, batch_size=2)
+    data.setup()
+    return data
+
+
 @pytest.mark.parametrize("lines", [True, False])
 def test_a_long_text_is_cut_where_lines_begin(lines: bool, tmp_path: Path) -> None:
-    """As what people write does, with a capital; where there are no lines, anywhere."""
+    """As what people write does, with a capital; where there are no lines, anywhere. Lengths are log-uniform."""
     text = "".join(f"Line {number} of many, and no two are alike.\n\n" for number in range(100, 180))
     text = text if lines else text.replace("\n", " ")
-    (tmp_path / "t.txt").write_text(text)
-    data = Text(path=str(tmp_path / "t.txt"), val=0.5, test=0, batch_size=2)
-    data.prepare_data()
-    data.setup("fit")
-    held_out, step = text[len(text) // 2 :], len(text) // 80 if lines else 8
-    lengths = (8, 16, 32, 64, 128)
-    cut = [held_out[at : at + length] for length in lengths for at in range(0, len(held_out) - length + 1, step)]
-    assert not lines or {piece[:6] for piece in cut} == {"Line 1"}
+    data = text_of(tmp_path / "t.txt", text, 0.5)
+    batches = list(data._stretches())
+    cut = [
+        data.codec.decode(row[kept])
+        for x, kept in (batch[:2] for batch in batches)
+        for row, kept in zip(x, kept, strict=True)
+    ]
+    held_out = text[len(text) - len(text) // 4 :]  # the second half of the held-out half
+    assert len(cut) == len(held_out)
+    assert all(piece in held_out for piece in cut)
+    begins = {piece[:6] for piece in cut if len(piece) >= 6}
+    assert (begins == {"Line 1"}) if lines else (len(begins) > 40)
+    octaves = np.histogram(np.log2([len(piece) for piece in cut]), bins=np.arange(9) - 0.1)[0] / len(cut)
+    assert [len(cut[0]), len(cut[-1])] == [256, 1]
+    assert (abs(octaves - 1 / 8) < 0.06).all()  # the shortest lengths are rounded
     model = rnn(Categorical(data.codec.size)).double()
     got = data.calibration(model)
     assert got.symbols.tolist() == [len(piece) for piece in cut]
-    expected = [model.log_prob(data.codec.encode(piece)[None]).mean().item() for piece in cut]
-    assert got.scores[0].tolist() == pytest.approx(expected)
+    expected = [model.log_prob(data.codec.encode(piece)[None]).mean().item() for piece in cut[::50]]
+    assert got.scores[0, ::50].tolist() == pytest.approx(expected)
 
 
-def test_a_text_too_short_for_a_stretch_is_one(tmp_path: Path) -> None:
-    (tmp_path / "t.txt").write_text("to be or not to be")
-    data = Text(path=str(tmp_path / "t.txt"), val=5, test=0, batch_size=2)
-    data.prepare_data()
-    data.setup("fit")
-    assert data.calibration(rnn(Categorical(data.codec.size)).double()).symbols.tolist() == [5]
+def test_a_short_text_has_as_many_stretches_as_symbols(tmp_path: Path) -> None:
+    data = text_of(tmp_path / "t.txt", "to be or not to be", 10)
+    model = rnn(Categorical(data.codec.size)).double()
+    got = data.calibration(model)
+    assert got.symbols.tolist() == [5, 3, 2, 1, 1]
+    assert got.scores[0, 0].item() == pytest.approx(model.log_prob(data.codec.encode("to be")[None]).mean().item())
 
 
 def test_nothing_to_calibrate_on() -> None:
@@ -314,7 +472,7 @@ def test_a_diverged_model_purifies_nothing() -> None:
 
 def test_what_cannot_be_ranked_or_purified() -> None:
     pipeline = Pipeline(rnn(Categorical(3)), Chars("abc"))
-    with pytest.raises(ValueError, match="seqgen calibrate RUN"):
+    with pytest.raises(ValueError, match="calibrate its run first"):
         pipeline.score("ab", p_value="low")
     with pytest.raises(ValueError, match="expected no prefix"):
         pipeline.score("ab", prefix="c", p_value="low")
@@ -345,7 +503,7 @@ def test_training_ends_with_a_calibration(kind: str, tmp_path: Path, capsys: pyt
     assert pipeline.calibration is not None
     assert len(pipeline.calibration.scores) == (2 if kind == "table" else 1)
     if kind != "text":
-        assert len(pipeline.calibration.symbols) == 12
+        assert len(pipeline.calibration.symbols) == 6  # half of the 12 held out
     kept = pipeline.calibration
     assert main(["calibrate", str(tmp_path / "run")]) == 0
     assert "held-out items; nats/symbol" in capsys.readouterr().out

@@ -171,10 +171,9 @@ def test_words_look_like_names() -> None:
 def test_names_of_a_part(tmp_path: Path) -> None:
     (tmp_path / "names.txt").write_text("\n".join(f"Name{letter}" for letter in "abcdefghij"))
     data = Lines(path=str(tmp_path / "names.txt"), val=2, test=3)
-    data.prepare_data()
-    data.setup("fit")
-    found = [names.names(data, part) for part in ("train", "val", "test")]
-    assert [len(them) for them in found] == [5, 2, 3]
+    data.setup()
+    found = [names.names(data, part) for part in ("train", "val", "calibration", "test")]
+    assert [len(them) for them in found] == [5, 1, 1, 3]
     assert sorted(itertools.chain(*found)) == [f"Name{letter}" for letter in "abcdefghij"]
 
 

@@ -1,8 +1,12 @@
 """Sampling is a pure function of (model, context, sampling, noise)."""
 
+import gc
+import sys
+from collections.abc import Callable
+
 import pytest
 import torch
-from examples import MODELS, draw_context, ngram, rnn, with_labels
+from examples import MODELS, draw_context, ngram, rnn, rows_of, wavenet, with_labels
 from torch import Tensor
 
 from seqgen.inference.generate import draw_noise, sample, stream
@@ -37,7 +41,7 @@ def test_the_first_rows_of_twenty_are_the_five(name: str) -> None:
     """Classes exactly, numbers up to the rounding of products of another size."""
     model, sampling = MODELS[name]().double(), Sampling(0.8)
     context = with_labels(model, None, 20)
-    five = sample(model, draw_noise(5, 12, seed=3), sampling, context and Context(None, context.features[:5]))
+    five = sample(model, draw_noise(5, 12, seed=3), sampling, rows_of(context, slice(5)))
     twenty = sample(model, draw_noise(20, 12, seed=3), sampling, context)
     torch.testing.assert_close(twenty[:5], five, rtol=1e-5 * five.is_floating_point(), atol=0)
 
@@ -131,3 +135,41 @@ def test_temperature_zero_needs_no_noise() -> None:
     drawn = [sample(model, draw_noise(2, 9, seed=seed), Sampling(0)) for seed in (1, 2)]
     assert torch.equal(*drawn)
     assert torch.equal(drawn[0], model(drawn[0]).argmax(-1))
+
+
+def drawn_with(how: str, model: Model, noise: Tensor, watch: Callable[[int], None]) -> None:
+    """Draw by `sample` or by `stream`, and tell after each symbol how many there are."""
+    if how == "sample":
+        sample(model, noise, watch=lambda drawn, _: watch(drawn))
+    else:
+        for place, _ in enumerate(stream(model, noise), 1):
+            watch(place)
+
+
+def tensors_alive() -> int:
+    """How many there are in this process."""
+    return sum(issubclass(type(one), Tensor) for one in gc.get_objects())
+
+
+@pytest.mark.parametrize("how", ["sample", "stream"])
+@pytest.mark.parametrize("make", [rnn, wavenet])
+def test_memory_does_not_grow_with_the_symbols_drawn(how: str, make: Callable[..., Model]) -> None:
+    """No tensor a symbol, and a block of Python's memory (512 bytes at most) for 20 symbols or more: below 26 bytes.
+
+    Noise and result are one tensor each.
+    """
+    model, noise = make(Categorical(3)), draw_noise(1, 1500, seed=0)
+    tensors: list[int] = []
+    blocks: list[int] = []
+
+    def watch(drawn: int) -> None:
+        if drawn in (1, 400, 1400):
+            gc.collect()
+            tensors.append(tensors_alive())
+            blocks.append(sys.getallocatedblocks())
+
+    drawn_with(how, model, noise[:, :50], lambda drawn: None)  # what is cached once
+    before = tensors_alive()
+    drawn_with(how, model, noise, watch)
+    assert max(tensors) - before < 100  # those of the state and of one symbol
+    assert blocks[2] - blocks[1] < 1000 / 20

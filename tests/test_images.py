@@ -15,9 +15,9 @@ from PIL import Image
 
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs import Pixels
-from seqgen.data.corpus import DataError
 from seqgen.data.images import Images
 from seqgen.data.pictures import part_of, pictures
+from seqgen.media.files import DataError
 from seqgen.media.grid import dots, grid, png
 
 RANDOM = np.random.default_rng(0)
@@ -27,9 +27,15 @@ COLOURS = RANDOM.integers(0, 256, (30, 4, 5, 3), dtype=np.uint8)
 
 def module(path: Path, **arguments: Any) -> Images:
     data = Images(path=str(path), **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
+
+
+def sizes(data: Images) -> list[int]:
+    """Items of train, val, calibration and test, each in one part."""
+    places = [data.parts[part].tolist() for part in ("train", "val", "calibration", "test")]
+    assert sorted(itertools.chain(*places)) == list(range(len(data.values)))
+    return [len(part) for part in places]
 
 
 def all_of(data: Images) -> np.ndarray:
@@ -121,14 +127,14 @@ def test_idx_files_with_their_labels(packed: bool, tmp_path: Path) -> None:
             path = tmp_path / f"{part}-{name}-ubyte{'.gz' if packed else ''}"
             path.write_bytes(gzip.compress(data) if packed else data)
     data = module(tmp_path, label="digit", val=5)
-    assert {part: len(places) for part, places in data.parts.items()} == {"train": 15, "val": 5, "test": 10}
+    assert sizes(data) == [15, 3, 2, 10]
     assert data.labels == {"digit": list("0123456789")}
     assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, GREY.reshape(30, -1)))
-    batch = next(iter(data.test_dataloader()))
+    batch = next(iter(data.held_out("test")))
     assert (batch.x.numpy() == GREY[20:].reshape(10, -1)).all()
     assert (batch.context.labels.flatten().numpy() == digits[20:] + 1).all()
     one = module(next(tmp_path.glob("train-images*")), val=0)
-    assert {part: len(places) for part, places in one.parts.items()} == {"train": 20, "val": 0, "test": 0}
+    assert sizes(one) == [20, 0, 0, 0]
 
 
 def test_npz_arrays_of_every_shape(tmp_path: Path) -> None:
@@ -137,7 +143,7 @@ def test_npz_arrays_of_every_shape(tmp_path: Path) -> None:
     )
     data = module(tmp_path / "colours.npz", label="kind", val=0)
     assert (data.codec.height, data.codec.width, data.codec.channels) == (4, 5, 3)
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [20, 0, 10]
+    assert sizes(data) == [20, 0, 0, 10]
     assert data.labels == {"kind": ["0", "1", "2"]}
     np.savez(tmp_path / "flat.npz", x=GREY.reshape(30, -1), y=np.zeros(30))
     assert (all_of(module(tmp_path / "flat.npz", shape=[4, 5])) == GREY.reshape(30, -1)).all()
@@ -151,9 +157,12 @@ def test_packed_bits_and_parts_named_by_arrays(tmp_path: Path) -> None:
     rows = {"train": flat[:20], "valid": flat[20:25], "test": flat[25:]}
     np.savez(tmp_path / "bits.npz", **{part: np.packbits(array, 1) for part, array in rows.items()})
     data = module(tmp_path / "bits.npz", shape=[4, 5], levels=2)
-    for part, places in rows.items():
-        got = torch.cat([batch.x for batch in data.held_out("val" if part == "valid" else part)])
-        assert (got.numpy() == places).all()
+    assert sizes(data) == [20, 3, 2, 5]
+    for part, places in data.parts.items():
+        got = torch.cat([batch.x for batch in data.held_out(part)])
+        assert (got.numpy() == flat[places]).all()
+        of = rows["valid" if part in ("val", "calibration") else part]
+        assert set(map(tuple, got.tolist())) <= set(map(tuple, of.astype(int).tolist()))
     assert "binary as they are" in data.report
 
 
@@ -165,7 +174,7 @@ def test_text_and_matlab_files_named_by_part(tmp_path: Path) -> None:
     scipy.io.savemat(tmp_path / "m.mat", {"X": flat[25:].astype(np.uint8)})
     (tmp_path / "m.mat").rename(tmp_path / "binarized_mnist_test.amat")
     data = module(tmp_path, levels=2)
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [20, 5, 5]
+    assert sizes(data) == [20, 3, 2, 5]
     assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, flat))
 
 
@@ -180,10 +189,10 @@ def test_matlab_splits_labels_and_columns(tmp_path: Path) -> None:
     }
     scipy.io.savemat(tmp_path / "silhouettes.mat", {**arrays, **labels})
     data = module(tmp_path / "silhouettes.mat", levels=2, label="kind", transposed=True)
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [20, 5, 5]
+    assert sizes(data) == [20, 3, 2, 5]
     assert data.labels == {"kind": ["1", "2"]}
     expected = (GREY[25:, :4, :4] > 127).reshape(5, -1)
-    assert (next(iter(data.test_dataloader())).x.numpy() == expected).all()
+    assert (next(iter(data.held_out("test"))).x.numpy() == expected).all()
 
 
 def test_a_folder_of_pictures(tmp_path: Path) -> None:
@@ -192,8 +201,8 @@ def test_a_folder_of_pictures(tmp_path: Path) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         Image.fromarray(picture).save(folder / f"{place}.png")
     data = module(tmp_path, label="animal", val=2)
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [6, 2, 4]
-    assert "6 pictures of 4 x 5 x 3 to train on, 2 to validate and 4 to test on" in data.report
+    assert sizes(data) == [6, 1, 1, 4]
+    assert "6 pictures of 4 x 5 x 3 to train on, 1 to validate, 1 to calibrate and 4 to test on" in data.report
     assert data.labels == {"animal": ["cat", "dog"]}
     assert sorted(map(tuple, all_of(data))) == sorted(map(tuple, COLOURS[:12].reshape(12, -1)))
     small = module(tmp_path, shape=[2, 2, 1], val=0)
@@ -277,7 +286,7 @@ def test_arguments_are_refused(tmp_path: Path) -> None:
         with pytest.raises(DataError, match="expected"):
             module(tmp_path / "x.npz", **arguments)
     with pytest.raises(DataError, match="no data"):
-        Images().prepare_data()
+        Images().setup()
     with pytest.raises(DataError, match=r"images of shape \(4, 5\), expected \(5, 5, 1\)"):
         pictures(tmp_path / "x.npz", [5, 5])
 
@@ -308,7 +317,7 @@ def test_binarization_anew_for_every_epoch(tmp_path: Path) -> None:
     assert not torch.equal(first, second)
     assert torch.equal(torch.cat([batch.x for batch in data().train_dataloader()]), first)
     again = data()
-    held_out = [torch.cat([batch.x for batch in again.test_dataloader()]) for _ in range(2)]
+    held_out = [torch.cat([batch.x for batch in again.held_out("test")]) for _ in range(2)]
     assert torch.equal(*held_out)
     assert "anew for every epoch" in again.report
 

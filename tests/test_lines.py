@@ -10,9 +10,9 @@ import pytest
 import torch
 
 from seqgen.codecs import Chars, SentencePiece
-from seqgen.data.corpus import DataError
 from seqgen.data.lines import Lines
 from seqgen.data.loader import Loader
+from seqgen.media.files import DataError
 from seqgen.model import Batch
 
 random.seed(0)
@@ -41,8 +41,7 @@ def usable(data: Any) -> None:
 
 
 def ready(data: Any) -> Any:
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -69,24 +68,41 @@ def parts(data: Lines) -> dict[str, list[str]]:
 def test_the_split_depends_on_the_seed_alone(file: Any) -> None:
     path = file("\n".join(NAMES))
     split = parts(ready(Lines(path, val=0.1, test=30)))
-    assert [len(split[name]) for name in ("val", "test")] == [round(0.1 * len(NAMES)), 30]
-    assert sorted(flat(split.values())) == NAMES
+    val = round(0.1 * len(NAMES))
+    assert [len(split[name]) for name in ("val", "calibration", "test")] == [val - val // 2, val // 2, 30]
+    assert sorted(flat(split.values())) == NAMES  # each name in one part
     assert parts(ready(Lines(path, val=0.1, test=30, batch_size=7))) == split
     assert parts(ready(Lines(path, val=0.1, test=30, seed=1))) != split
 
 
+@pytest.mark.parametrize("distinct", [True, False])
+def test_the_first_half_of_val_calibrates(file: Any, distinct: bool) -> None:
+    """In hash order: with twice the share, the calibration part is all that val was before it was halved."""
+    path = file("\n".join(NAMES))
+    one, two = (ready(Lines(path, val=val, test=9, distinct=distinct)).parts for val in (21, 42))
+    assert len(one["calibration"]) == 10
+    assert set(two["calibration"]) == set(one["calibration"]) | set(one["val"])
+    assert not set(one["calibration"]) & set(one["val"])
+
+
 def test_equal_texts_stay_together_if_distinct(file: Any) -> None:
     path = file("\n".join(NAMES * 3))
-    split = {name: set(texts) for name, texts in parts(ready(Lines(path, val=0.2, test=0.2))).items()}
+    found = parts(ready(Lines(path, val=0.2, test=0.2)))
+    split = {name: set(texts) for name, texts in found.items()}
     assert sum(map(len, split.values())) == len(NAMES)
+    assert all(len(texts) == 3 * len(split[name]) for name, texts in found.items())
+    held_out = round(0.2 * len(NAMES))
+    assert len(split["val"]) + len(split["calibration"]) == len(split["test"]) == held_out
+    assert len(split["calibration"]) == held_out // 2
     split = parts(ready(Lines(path, val=100, test=100, distinct=False)))
     assert set(split["train"]) & set(split["val"])
-    assert len(split["val"]) == len(split["test"]) == 100
+    assert [len(split[name]) for name in ("val", "calibration", "test")] == [50, 50, 100]
 
 
 def test_held_out_items_come_once(file: Any) -> None:
     data = ready(Lines(file("\n".join(NAMES * 4)), val=0.3, test=0.3, distinct=False, batch_size=8))
-    for part, loader in (("val", data.val_dataloader()), ("test", data.test_dataloader())):
+    for part in ("val", "calibration", "test"):
+        loader = data.val_dataloader() if part == "val" else data.held_out(part)
         for _ in range(2):
             assert sorted(flat(epoch(data, loader))) == sorted(parts(data)[part])
 
@@ -158,9 +174,12 @@ def test_labels_and_weights_come_from_columns(file: Any, end: str) -> None:
     data = ready(Lines(path, column="name", labels=["sex"], weight="count", batch_size=10))
     assert data.labels == {"sex": ["F", "M", "X"]}
     known = {name: (" FMX".index(sex), weight) for name, sex, weight in rows}
-    for batch in [*data.train_dataloader(), *data.val_dataloader(), *data.test_dataloader()]:
+    found = 0
+    for batch in chain(data.train_dataloader(), *map(data.held_out, ("val", "calibration", "test"))):
         said = zip(batch.context.labels[:, 0].tolist(), batch.weight.tolist(), strict=True)
         assert [known[name] for name in items(data, batch)] == list(said)
+        found += len(batch.x)
+    assert found == len(rows)
 
 
 def test_a_csv_may_quote_and_a_tsv_may_not(file: Any) -> None:
@@ -197,10 +216,10 @@ def test_a_bad_row_is_named_with_file_and_line(file: Any, row: str, expected: st
         ("", {"column": "name"}, "has no column 'name'"),
         ("name\n", {"column": "name"}, "holds no items, expected one a line"),
         ("\n\n", {}, "holds no items"),
-        ("Ann\nAnn\n", {}, "leaves nothing to validate on; expected a longer file"),
+        ("Ann\nAnn\n", {}, "leaves nothing to validate on; expected more data or a larger share val"),
         ("Ann\nEve\nBob\n", {"val": 1}, "leaves 2 items to train on, fewer than batch_size 128"),
         (f"name\n{'x' * 200_000}\n", {"column": "name"}, "a.csv, line 1: field larger than field limit"),
-        ("Ann\n", {"labels": ["sex"]}, "name the texts' column too"),
+        ("Ann\n", {"labels": ["sex"]}, "name the texts' column, too"),
         ("Ann\n", {"batch_size": 0}, "batch_size is 0, expected 1 or more"),
         ("Ann\n", {"val": float("nan")}, "share is nan"),
     ],

@@ -433,7 +433,7 @@ def test_one_parameter_that_is_no_number_draws_nothing(make: Callable[[], Output
     o = torch.zeros(3, output.size)
     o[1, place] = math.nan
     for sampling in (PLAIN, Sampling(0), Sampling(0.5)):
-        with pytest.raises(ValueError, match="not a number"):
+        with pytest.raises(ValueError, match="is NaN, expected a number: the model has diverged"):
             output.draw(o, torch.full((3,), 0.5, dtype=torch.float64), sampling)
 
 

@@ -11,11 +11,11 @@ import pytest
 import torch
 from examples import fvsbn, made, nade
 from PIL import Image
+from scoring import ensemble
 from torch import Tensor
 
 from seqgen.codecs import Chars, Pixels, Table
 from seqgen.inference.generate import draw_noise, sample
-from seqgen.inference.score import ensemble
 from seqgen.model import Context, Model, Order, arranged
 from seqgen.models import NADE, PixelCNN
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
@@ -73,7 +73,7 @@ def test_densities_of_two_numbers_integrate_to_one(kind: Any, output: Any) -> No
     model = exact(kind(output, dimensions=2))
     for parameter in model.parameters():
         parameter.mul_(0.5)  # tails within the plane
-    line, step = torch.linspace(-14, 14, 561, dtype=torch.float64), 28 / 560
+    line, step = torch.linspace(-14, 14, 281, dtype=torch.float64), 28 / 280
     plane = torch.cartesian_prod(line, line)
     for number in range(3):
         y, context = arranged(plane, None, model.order_number(number))
@@ -119,13 +119,39 @@ def test_a_mixture_averages_probabilities() -> None:
 
 def test_a_mixture_has_no_more_orders_than_the_model_was_made_for() -> None:
     x = everything(2, 3)
-    for arguments, most in (({}, 1), ({"orders": 3}, 3), ({"masks": 4}, 4), ({"masks": 4, "orders": 2}, 4)):
+    for arguments, most in (
+        ({}, 1),
+        ({"orders": 3}, 3),
+        ({"masks": 4}, 4),
+        ({"masks": 4, "orders": 2}, 4),
+        ({"masks": 3, "orders": 2}, 6),
+    ):
         model = made(Bernoulli(), dimensions=3, **arguments)
         ensemble(model, x, None, most)
         for orders in (0, most + 1):
             with pytest.raises(ValueError, match=f"orders is {orders}, expected 1 to {most}"):
                 ensemble(model, x, None, orders)
     ensemble(made(Bernoulli(), dimensions=3, masks=0), x, None, 50)
+
+
+@pytest.mark.parametrize(("orders", "masks", "count"), [(2, 3, 6), (3, 2, 6), (4, 6, 12), (2, 4, 4), (3, 3, 3)])
+def test_made_has_as_many_factorisations_as_the_least_common_multiple(orders: int, masks: int, count: int) -> None:
+    """All of them differ, the next one is the first again, and their ensemble is the mixture of all."""
+    model, x = exact(made(Bernoulli(), dimensions=7, hidden=[30], orders=orders, masks=masks)), everything(2, 7)
+    assert model.orders == count
+    factorisations = [model.order_number(number) for number in range(count)]
+    structures = {
+        (*order.permutation.tolist(), *model.degrees(order.connectivity)[0].tolist()) for order in factorisations
+    }
+    assert len(structures) == count
+    each = torch.stack([model.log_prob(*arranged(x, None, order)).sum(1) for order in factorisations])
+    assert all((one - other).abs().max() > 1e-3 for one, other in itertools.combinations(each, 2))
+    again = model.order_number(count)
+    assert torch.equal(again.permutation, factorisations[0].permutation)
+    assert again.connectivity == factorisations[0].connectivity
+    averaged = ensemble(model, x, None, count)
+    torch.testing.assert_close(averaged, each.exp().mean(0).log(), rtol=0, atol=1e-12)
+    assert abs(averaged.exp().sum().item() - 1) < 1e-10
 
 
 def test_orders_are_those_of_their_numbers() -> None:
@@ -137,7 +163,7 @@ def test_orders_are_those_of_their_numbers() -> None:
     three = nade(Bernoulli(), dimensions=6, orders=3, order="random")
     assert not three.order_number(0).natural
     assert torch.equal(three.order_number(4).permutation, three.order_number(1).permutation)
-    assert made(Bernoulli(), masks=5).order_number(7).member == 2
+    assert made(Bernoulli(), masks=5).order_number(7).connectivity == 2
 
 
 # -- sampling and completion
@@ -148,7 +174,7 @@ def test_orders_are_those_of_their_numbers() -> None:
 def test_completion_keeps_what_is_given_and_draws_the_rest(kind: Any, output: Any) -> None:
     """The rest is what teacher forcing gives at the same noise, in the order that begins with what is given."""
     model = exact(kind(output, dimensions=7))
-    order = model.order_number(1).led_by(torch.tensor([5, 2]))
+    order = model.order_number(1).starting_with(torch.tensor([5, 2]))
     assert set(order.permutation[:2].tolist()) == {2, 5}
     context, noise = Context(order=order), draw_noise(4, 5, seed=2)
     known = torch.ones(4, 2, dtype=output.dtype)
@@ -223,26 +249,26 @@ def test_no_part_is_completed_in_an_order_that_was_not_trained(kind: Any) -> Non
     lower = np.ma.masked_array([[9, 9, 9], [255, 0, 255]], mask=[[1, 1, 1], [0, 0, 0]])
     pipeline = Pipeline(kind(Bernoulli(), dimensions=6, orders=1), Pixels(2, 3, levels=2))
     with pytest.raises(
-        ValueError, match=r"in none of the \d orders that the model was trained for do these 3 variables"
+        ValueError, match=r"these 3 variables come first in none of the \d orders that the model was trained for"
     ):
         pipeline.sample(prompt=lower)
     assert (pipeline.sample(prompt=np.array([[255, 0, 255]], np.uint8), seed=1)[0][0] == [255, 0, 255]).all()
     several = Pipeline(kind(Bernoulli(), dimensions=6, orders=3), Pixels(2, 3, levels=2))
     first = several.model.order_number(2).permutation[:3]
     known = np.ma.masked_array(np.zeros(6, int), mask=~np.isin(np.arange(6), first)).reshape(2, 3)
-    assert several.model.order_led_by(first).permutation.equal(several.model.order_number(2).permutation)
+    assert several.model.order_starting_with(first).permutation.equal(several.model.order_number(2).permutation)
     assert (several.sample(prompt=known, seed=1)[0][~known.mask] == 0).all()
     for place in range(6):
         if not any(int(several.model.order_number(number).permutation[0]) == place for number in range(3)):
             with pytest.raises(ValueError, match=r"in none of the \d orders"):
-                several.model.order_led_by(torch.tensor([place]))
+                several.model.order_starting_with(torch.tensor([place]))
 
 
 def test_connectivities_without_number_are_no_orders() -> None:
     model = made(Bernoulli(), dimensions=6, orders=1, masks=0)
-    assert model.order_led_by(torch.tensor([0, 1])).natural
+    assert model.order_starting_with(torch.tensor([0, 1])).natural
     with pytest.raises(ValueError, match="in none of the 1 orders"):
-        model.order_led_by(torch.tensor([5]))
+        model.order_starting_with(torch.tensor([5]))
 
 
 @pytest.mark.parametrize("kind", [fvsbn, nade, made], ids=["FVSBN", "NADE", "MADE"])
@@ -286,7 +312,7 @@ def test_log_densities_are_in_original_units() -> None:
     pipeline, z = Pipeline(model, table()), table().encode(row).unsqueeze(0)
     shift = math.log(1 * 10 * 0.1 * 2)
     assert pipeline.score(row).log_prob == pytest.approx(model.log_prob(z).sum().item() - shift, abs=1e-9)
-    (total,) = pipeline.score_orders([row], 3)
+    (total,) = pipeline.totals([row], orders=3)
     assert -total.nats == pytest.approx(ensemble(model, z, None, 3).item() - shift, abs=1e-9)
     assert (total.symbols, total.units, total.unit) == (4, 1, "row")
 
@@ -297,14 +323,14 @@ def test_scoring_many_is_scoring_each() -> None:
     rows = pipeline.sample(70, seed=3)
     for row, scores in zip(rows[::23], pipeline.score(rows)[::23], strict=True):
         torch.testing.assert_close(scores.log_probs, pipeline.score(row).log_probs, rtol=0, atol=1e-9)
-    assert [-total.nats for total in pipeline.score_orders(rows, 1)] == pytest.approx(
+    assert [-total.nats for total in pipeline.totals(rows)] == pytest.approx(
         [scores.log_prob for scores in pipeline.score(rows)], abs=1e-9
     )
 
 
 def test_what_has_no_order_in_time_is_not_scored_in_pieces_and_streams_at_the_end() -> None:
     random = Pipeline(nade(Categorical(3), order="random"), Chars("abc"))
-    with pytest.raises(ValueError, match="order"):
+    with pytest.raises(ValueError, match="scored whole"):
         list(random.score_pieces(["ab", "c"]))
     assert "".join(random.stream(length=13, seed=1)) == random.sample(length=13, seed=1)[0]
     rows = Pipeline(relu(Gaussians(), dimensions=4), table())

@@ -19,8 +19,8 @@ from torch import Tensor, distributions
 
 from seqgen.config import build, describe
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs import Bernoulli, Categorical
-from seqgen.outputs.categorical import invert
+from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
+from seqgen.outputs.categorical import inverse_cdf
 
 INF = math.inf
 EXTREMES = [
@@ -41,7 +41,7 @@ def parameters(output: Output, batch: int, scale: float = 3.0, seed: int = 0) ->
     return scale * torch.randn(batch, output.size, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
-def inverse_cdf(probs: np.ndarray, noise: float) -> int:
+def numpy_inverse_cdf(probs: np.ndarray, noise: float) -> int:
     """NumPy's own search; the last possible class where round-off reaches beyond it."""
     cdf = np.cumsum(probs)
     return int(min(np.searchsorted(cdf, noise * cdf[-1], side="right"), np.flatnonzero(probs)[-1]))
@@ -49,7 +49,7 @@ def inverse_cdf(probs: np.ndarray, noise: float) -> int:
 
 def symbols(output: Output, count: int) -> Tensor:
     """Symbols (count,) that span what the output can be."""
-    if output(torch.zeros(output.size)).has_enumerate_support:
+    if output.classes is not None:
         return torch.linspace(0, classes_of(output) - 1, count).round().to(output.dtype)
     return torch.linspace(-5, 5, count, dtype=output.dtype)
 
@@ -57,7 +57,7 @@ def symbols(output: Output, count: int) -> Tensor:
 def mass(output: Output, row: Tensor, sampling: Sampling) -> float:
     """The probability of everything: a sum, or Gauss-Legendre integrals between many quantiles."""
     distribution = output(row, sampling)
-    if distribution.has_enumerate_support:
+    if output.classes is not None:
         return distribution.log_prob(distribution.enumerate_support()).double().exp().sum().item()
     noise = torch.linspace(-30, 30, 20_000, dtype=torch.float64).sigmoid()
     ends = distribution.icdf(noise).numpy()
@@ -114,6 +114,29 @@ def test_describe_then_build_is_the_identity(make: Callable[[], Output]) -> None
     assert torch.equal(built(o).log_prob(x), output(o).log_prob(x))
 
 
+@every_output
+def test_the_declared_classes_are_those_of_the_distribution(make: Callable[[], Output]) -> None:
+    """`classes` is the size of the distribution's support, and None where that cannot be enumerated."""
+    output = make()
+    distribution = output(parameters(output, 3))
+    assert (output.classes is None) == (not distribution.has_enumerate_support)
+    assert (output.classes is None) == output.dtype.is_floating_point
+    if output.classes is not None:
+        support = distribution.enumerate_support(expand=False)
+        assert support.flatten().tolist() == list(range(output.classes))
+        assert output(torch.zeros(output.size)).log_prob(torch.tensor([0, output.classes - 1])).isfinite().all()
+
+
+def test_half_precision_is_declared_where_bfloat16_tells_neighbouring_levels_apart() -> None:
+    for levels in (2, 4, 256, 65536):
+        output = DiscretizedLogistics(levels)
+        places = output.embed(torch.arange(levels)).bfloat16().unique()
+        assert output.half_precision == (len(places) == levels)
+    assert Categorical(300).half_precision
+    assert Bernoulli().half_precision
+    assert not Gaussians().half_precision
+
+
 @every_output_of_classes
 @pytest.mark.parametrize("sampling", samplings, ids=str)
 def test_probabilities_sum_to_one(make: Callable[[], Output], sampling: Sampling) -> None:
@@ -135,8 +158,8 @@ def test_draw_is_the_inverse_of_the_cdf(make: Callable[[], Output], sampling: Sa
         probs = distribution.probs.numpy()
         cdf = probs.cumsum()
         noise = [0.0, np.nextafter(1, 0), *np.random.default_rng(0).random(50), *cdf[cdf < 1], *np.nextafter(cdf, 0)]
-        expected = [inverse_cdf(probs, one) for one in noise]
-        inverted = invert(distribution.probs.expand(len(noise), -1), torch.tensor(noise))
+        expected = [numpy_inverse_cdf(probs, one) for one in noise]
+        inverted = inverse_cdf(distribution.probs.expand(len(noise), -1), torch.tensor(noise))
         assert inverted.tolist() == expected
         # The output may take its probabilities by another road, and so differ from these in the last bits.
         drawn = output.draw(row.expand(len(noise), -1), torch.tensor(noise), sampling)
@@ -230,9 +253,9 @@ def slow(logits: list[float], sampling: Sampling) -> list[float]:
     ranked = ranked[: sampling.top_k or None]
     mass = math.fsum(weights[k] for k in ranked)
     for k in ranked:
-        if abs(before - sampling.top_p) < 1e-9:
+        if sampling.top_p < 1 and abs(before - sampling.top_p) < 1e-9:
             reject()  # round-off decides
-        if chosen and before >= sampling.top_p:
+        if chosen and sampling.top_p < 1 and before >= sampling.top_p:
             break
         chosen.append(k)
         before += weights[k] / mass
@@ -263,6 +286,42 @@ def test_sampling_equals_the_slow_definition(
     if len(logits) == 2:
         got = Bernoulli()(torch.tensor([logits[1] - logits[0]], dtype=torch.float64), sampling).probs
         np.testing.assert_allclose(got.numpy(), slow([0.0, logits[1] - logits[0]], sampling), rtol=1e-9, atol=1e-12)
+
+
+TINY = [3.0, 1e-12, 4e-13, 1e-20, 1e-25]
+
+
+@pytest.mark.parametrize("top_k", [0, 2, 3, 4, 5, 9])
+@pytest.mark.parametrize("temperature", [1.0, 0.999])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+@pytest.mark.parametrize("weights", [TINY, TINY[::-1], [1.0, 1e-17, 2e-20, 1e-20, 1e-30]], ids=str)
+def test_top_p_of_one_keeps_classes_however_improbable(
+    top_k: int, temperature: float, dtype: torch.dtype, weights: list[float]
+) -> None:
+    """The cumulative probability of the likelier classes rounds to 1; that must not end the nucleus."""
+    x, sampling = torch.tensor(weights, dtype=torch.float64), Sampling(temperature, top_k, 1.0)
+    kept = sorted(range(5), key=lambda k: -weights[k])[: top_k or 5]
+    probs = Categorical(5)(x.log().to(dtype), sampling).probs
+    assert torch.where(probs > 0)[0].tolist() == sorted(kept)
+    powers = x[kept] ** (1 / temperature)
+    torch.testing.assert_close(probs[kept], (powers / powers.sum()).to(dtype), rtol=2e-5, atol=0)
+
+
+@pytest.mark.parametrize("sampling", [PLAIN, Sampling(top_k=3), Sampling(top_k=4), Sampling(exclude=(4,))], ids=str)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64], ids=str)
+def test_noise_near_one_draws_a_class_of_tiny_probability(sampling: Sampling, dtype: torch.dtype) -> None:
+    """The classes of 1e-12 and 4e-13 own the noise from 1 - 1.4e-12 and from 1 - 4e-13 on."""
+    noise = 1 - torch.tensor([1e-11, 1.3e-12, 5e-13, 3e-13, 2**-53], dtype=torch.float64)
+    logits = torch.tensor([1.0, *TINY[1:]], dtype=torch.float64).log().to(dtype).expand(5, -1)
+    assert Categorical(5).draw(logits, noise, sampling).tolist() == [0, 1, 1, 2, 2]
+
+
+def test_of_many_classes_the_last_are_kept() -> None:
+    """The rounding of a cumulative sum over 10,000 classes is above 1e-13, more than the last ones have."""
+    weights = torch.rand(8, 10_000, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    weights[:, -3:] = torch.tensor([3e-12, 2e-12, 1e-12])
+    probs = Categorical(10_000)(weights.log(), Sampling(top_k=9_999)).probs
+    assert (probs > 0).sum(1).tolist() == [9_999] * 8
 
 
 def test_rows_of_a_batch_are_cut_each_for_itself() -> None:
@@ -304,5 +363,5 @@ def test_categorical_refuses(classes: Any) -> None:
 @every_output
 def test_parameters_that_are_no_numbers_draw_nothing(make: Callable[[], Output]) -> None:
     output = make()
-    with pytest.raises(ValueError, match="not a number"):
+    with pytest.raises(ValueError, match="is NaN, expected a number: the model has diverged"):
         output.draw(torch.full((2, output.size), math.nan), torch.full((2,), 0.5, dtype=torch.float64))

@@ -3,6 +3,7 @@
 import gzip
 import hashlib
 import io
+import itertools
 import struct
 import tarfile
 import zipfile
@@ -16,10 +17,11 @@ import pytest
 import scipy.io
 from test_corpora import load
 
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import FetchError, wheel
 from seqgen.data.images import Images
 from seqgen.data.table import Table
+from seqgen.media.files import DataError
 
 digits, wine = load("digits"), load("table")
 RANDOM = np.random.default_rng(0)
@@ -51,8 +53,7 @@ def source(cache: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
 
 def read(corpus: Corpus, **arguments: Any) -> Images:
     data = Images(corpus=corpus, **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
 
 
@@ -63,7 +64,10 @@ def values(data: Images, part: str) -> np.ndarray:
 
 
 def sizes(data: Images) -> list[int]:
-    return [len(data.parts[part]) for part in ("train", "val", "test")]
+    """Items of train, val, calibration and test, each in one part."""
+    places = [data.parts[part].tolist() for part in ("train", "val", "calibration", "test")]
+    assert sorted(itertools.chain(*places)) == list(range(len(data.values)))
+    return [len(part) for part in places]
 
 
 def idx(array: np.ndarray) -> bytes:
@@ -79,10 +83,10 @@ def test_digits_are_read_with_their_labels(source: Callable[..., None]) -> None:
     lines = "".join(",".join(map(str, [*row, place % 10])) + "\n" for place, row in enumerate(pictures.tolist()))
     source(digits, "SOURCE", digits.TABLE, gzip.compress(lines.encode()))
     data = read(digits.Digits(), label="digit")
-    assert sizes(data) == [16, 2, 2]
+    assert sizes(data) == [16, 1, 1, 2]
     assert data.labels == {"digit": [str(digit) for digit in range(10)]}
     assert (data.values == pictures).all()
-    assert data.said.flatten().tolist() == [1 + place % 10 for place in range(20)]
+    assert data.label_numbers.flatten().tolist() == [1 + place % 10 for place in range(20)]
     assert "MNIST" in data.licence
 
 
@@ -113,8 +117,7 @@ def test_real_wheels_are_as_described(corpus: type[Corpus], monkeypatch: pytest.
     (tmp_path / "downloads" / path.name).symlink_to(path)
     if corpus is wine.RedWine:
         data = Table(corpus=corpus())
-        data.prepare_data()
-        data.setup("fit")
+        data.setup()
         assert data.codec.columns == list(wine.COLUMNS)
         assert (len(data.numbers), data.codec.length) == (1599, 11)
         _like_the_real_one(corpus().prepare())
@@ -122,7 +125,7 @@ def test_real_wheels_are_as_described(corpus: type[Corpus], monkeypatch: pytest.
     side, count = (28, 5000) if corpus is digits.Digits else (8, 1797)
     pictures = read(corpus(), label="digit")
     assert pictures.values.shape == (count, side * side)
-    classes = np.bincount(pictures.said.flatten())[1:]
+    classes = np.bincount(pictures.label_numbers.flatten())[1:]
     assert len(classes) == 10
     assert classes.max() <= (500 if corpus is digits.Digits else 183)
     assert (pictures.values.max(), pictures.values.min()) == (255, 0)
@@ -144,9 +147,12 @@ def test_larochelles_files(tmp_path: Path) -> None:
     for part, some in (("train", rows[:9]), ("valid", rows[9:13]), ("test", rows[13:])):
         np.savetxt(tmp_path / f"binarized_mnist_{part}.amat", some, fmt="%d")
     data = read(digits.BinarizedMNIST(str(tmp_path), checked=False), levels=2, binarize="fixed")
-    assert sizes(data) == [9, 4, 5]
+    assert sizes(data) == [9, 2, 2, 5]
     assert (values(data, "test").reshape(5, -1) == 255 * rows[13:]).all()
-    assert (torch_rows(data, "val") == rows[9:13]).all()
+    valid = np.sort(np.concatenate([data.parts["val"], data.parts["calibration"]]))
+    assert (data.values[valid] == 255 * rows[9:13]).all()
+    for part in ("val", "calibration"):
+        assert (255 * torch_rows(data, part) == data.values[data.parts[part]]).all()
     assert "binary as they are" in data.report
 
 
@@ -162,9 +168,9 @@ def test_idx_files_and_labels(corpus: Any, tmp_path: Path) -> None:
         (tmp_path / f"{part}-images-idx3-ubyte.gz").write_bytes(idx(pictures[rows]))
         (tmp_path / f"{part}-labels-idx1-ubyte.gz").write_bytes(idx(classes[rows]))
     data = read(corpus(str(tmp_path), checked=False), label="kind", val=4)
-    assert sizes(data) == [16, 4, 5]
+    assert sizes(data) == [16, 2, 2, 5]
     assert (values(data, "test")[..., 0] == pictures[20:]).all()
-    assert data.said[data.parts["test"]].flatten().tolist() == [1, 2, 3, 4, 5]
+    assert data.label_numbers[data.parts["test"]].flatten().tolist() == [1, 2, 3, 4, 5]
 
 
 def test_silhouettes_stand_upright(tmp_path: Path) -> None:
@@ -176,7 +182,7 @@ def test_silhouettes_stand_upright(tmp_path: Path) -> None:
     names = np.array([["accordion", "airplanes"]], dtype=object)
     scipy.io.savemat(tmp_path / "caltech101_silhouettes_28_split1.mat", {**arrays, **labels, "classnames": names})
     data = read(digits.Silhouettes(str(tmp_path)), levels=2, label="thing")
-    assert sizes(data) == [6, 3, 3]
+    assert sizes(data) == [6, 2, 1, 3]
     assert (values(data, "test")[..., 0] == 255 * pictures[9:]).all()
     assert data.labels["thing"] == sorted(str(label) for label in range(1, 13))
     with pytest.raises(DataError, match=r"SHA-256 of .*split1\.mat is not known; download it yourself"):
@@ -195,11 +201,11 @@ def test_cifar10s_records(tmp_path: Path) -> None:
             entry.size = len(content)
             tar.addfile(entry, io.BytesIO(content))
     data = read(digits.CIFAR10(str(tmp_path), checked=False), label="kind", val=0)
-    assert sizes(data) == [10, 0, 2]
+    assert sizes(data) == [10, 0, 0, 2]
     assert (values(data, "train") == pictures[:10]).all()
     assert (values(data, "test") == pictures[10:]).all()
     assert data.labels["kind"] == kinds
-    assert data.said[data.parts["test"]].flatten().tolist() == [1, 2]
+    assert data.label_numbers[data.parts["test"]].flatten().tolist() == [1, 2]
 
 
 def test_imagenet32s_batches(tmp_path: Path) -> None:
@@ -217,7 +223,7 @@ def test_imagenet32s_batches(tmp_path: Path) -> None:
                 inside = "val_data" if part == "val" else f"train_data_batch_{name}"
                 archive.writestr(f"Imagenet32_{part}_npz/{inside}.npz", batch(rows))
     data = read(digits.ImageNet32(str(tmp_path), checked=False), label="thing", val=0)
-    assert sizes(data) == [7, 0, 2]
+    assert sizes(data) == [7, 0, 0, 2]
     assert (values(data, "train") == pictures[:7]).all()
     assert (values(data, "test") == pictures[7:]).all()
     assert data.labels["thing"] == [str(number) for number in range(1, 10)]
@@ -265,7 +271,7 @@ def test_a_download_is_asked_for_by_its_sha256(monkeypatch: pytest.MonkeyPatch, 
         return path
 
     monkeypatch.setattr(digits, "http", http)
-    assert sizes(read(digits.FashionMNIST(), val=0)) == [4, 0, 4]
+    assert sizes(read(digits.FashionMNIST(), val=0)) == [4, 0, 0, 4]
     assert asked == dict(digits.FashionMNIST.files)
 
 

@@ -5,17 +5,21 @@ import json
 import math
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas
 import pytest
 import torch
-from examples import ngram, rnn
+from examples import nade, ngram, rnn
 
 import seqgen
 from seqgen import Pipeline
 from seqgen.codec import UnknownSymbol
-from seqgen.codecs import Chars
-from seqgen.outputs import Categorical
+from seqgen.codecs import Chars, Table
+from seqgen.inference.detect import Calibration
+from seqgen.outputs import Categorical, Gaussians
 
 LABELS = {"sex": ["F", "M"], "year": ["old", "new", "newest"]}
 
@@ -27,6 +31,14 @@ def pipeline(labels: dict[str, list[str]] | None = None, end: bool = True, unkno
 
 
 # Sampling
+
+
+def test_loading_leaves_the_global_random_state_alone(tmp_path: Path) -> None:
+    pipeline().save_pretrained(tmp_path / "model")
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    seqgen.load(tmp_path / "model")
+    assert torch.equal(torch.get_rng_state(), before)
 
 
 def test_samples_begin_with_the_prompt_and_are_the_same_for_the_same_seed() -> None:
@@ -63,11 +75,39 @@ def test_the_unknown_symbol_is_never_drawn_and_may_stand_in_a_prompt() -> None:
     assert made.score("é", end=False).log_prob > -1
 
 
-def test_the_model_is_in_evaluation_mode() -> None:
+def test_the_model_stays_in_its_mode_and_is_evaluated_without_dropout() -> None:
     model = rnn(Categorical(3), dropout=0.9).train()
     made = Pipeline(model, Chars("abc"))
-    assert not model.training
     assert made.score("abc").log_prob == made.score("abc").log_prob
+    assert made.sample(3, seed=1) == made.sample(3, seed=1)
+    assert "".join(made.stream(length=20, seed=1)) == made.sample(length=20, seed=1)[0]
+    assert made.next_probs("ab") == made.next_probs("ab")
+    assert model.training
+    assert not Pipeline(model.eval(), Chars("abc")).model.training
+
+
+def test_what_people_try_first() -> None:
+    """A collection of any common kind, a p-value of an item, the next symbol's probabilities, another device."""
+    made = pipeline()
+    made.calibration = Calibration(torch.linspace(-3, 0, 19).expand(1, -1).double(), torch.full((19,), 3.0))
+    expected = [score.log_prob for score in made.score(["ab", "c"])]
+    for items in (("ab", "c"), np.array(["ab", "c"]), np.array(["ab", "c"], object), pandas.Series(["ab", "c"])):
+        assert [score.log_prob for score in made.score(items)] == pytest.approx(expected)
+    ranked = made.score(["ab", "c"], p_value="low")
+    assert made.p_value(["ab", "c"]) == [one.p_value for one in ranked]
+    assert made.p_value("ab") == made.p_value(ranked[0].total) == ranked[0].p_value
+    probs = made.next_probs("ab")
+    assert sum(probs.values()) == pytest.approx(1)
+    assert list(probs.values()) == sorted(probs.values(), reverse=True)
+    assert math.log(probs["c"]) == pytest.approx(made.score("abc").log_probs[2].item(), abs=1e-6)
+    assert made.to("cpu") is made
+    with pytest.raises(seqgen.SeqgenError, match="device 'gpu' cannot be used"):
+        made.to("gpu")
+    rows = Pipeline(nade(Gaussians(), dimensions=2), Table(["a", "b"], [0.0, 0.0], [1.0, 1.0]))
+    frame = pandas.DataFrame({"a": [1.0, 2.0], "b": [3.0, 4.0]})
+    assert len(rows.score(frame)) == len(rows.score(np.ones((2, 2)))) == 2
+    with pytest.raises(seqgen.SeqgenError, match="numbers, whose densities"):
+        rows.next_probs("1,")
 
 
 @pytest.mark.parametrize(
@@ -179,7 +219,7 @@ def test_unknown_characters_raise_with_their_place() -> None:
 # Labels
 
 
-@pytest.mark.parametrize("item", [None, 3, ("a", "b"), b"ab", [None], ["a", 3]])
+@pytest.mark.parametrize("item", [None, 3, {"a"}, b"ab", [None], ["a", 3]])
 def test_what_is_no_text_is_refused(item: Any) -> None:
     with pytest.raises(TypeError, match=r"of type .*, expected text \(str\)"):
         pipeline().score(item)
@@ -201,14 +241,15 @@ def test_labels_reach_the_model() -> None:
     scores = {str(label): made.score("ab", label=label).log_prob for label in (None, {"sex": "F"}, {"sex": "M"})}
     assert len(set(scores.values())) == 3
     assert made.score("ab", label={}).log_prob == scores["None"]
-    both = made.context({"year": "newest", "sex": "M"}, 2)
+    both = made.conditioning.context({"year": "newest", "sex": "M"}, 2)
     assert both.labels.tolist() == [[2, 3], [2, 3]]
-    assert made.context({"year": "old"}, 1).labels.tolist() == [[0, 1]]
+    assert made.conditioning.context({"year": "old"}, 1).labels.tolist() == [[0, 1]]
 
 
 def test_a_single_label_needs_no_name() -> None:
     made = pipeline({"sex": ["F", "M"]})
-    assert made.context("M", 1).labels.tolist() == made.context({"sex": "M"}, 1).labels.tolist() == [[2]]
+    one, other = (made.conditioning.context(label, 1).labels.tolist() for label in ("M", {"sex": "M"}))
+    assert one == other == [[2]]
 
 
 @pytest.mark.parametrize(

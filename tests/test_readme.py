@@ -39,6 +39,8 @@ SHORTER = {
     "python -m seqgen_recipes.speech.vocoder": ["--clips=1", "--seconds=0.1"],
     "seqgen": [],
 }
+SHELL = re.compile(r"[|&;<>()$`*?~{}]|^\w+=")
+"""What only a shell understands; all other commands of Python run in the test's own process."""
 SHOWN_ONLY = ("text", "yaml")
 
 
@@ -60,7 +62,7 @@ def test_readme(readme: Path, tmp_path: Path) -> None:
     if any("scripts/demo" in text for _, text in found):
         configs = ["trainer.yaml", "names/gru.yaml"]
         arguments = [f"--config={config}" for config in configs]
-        small.run(small.SEQGEN, "fit", *arguments, *_quick(configs, tmp_path), cwd=tmp_path)
+        small.seqgen_here("fit", *arguments, *_quick(configs, tmp_path), cwd=tmp_path)
     small.write({"class_path": "Lines"}, tmp_path).rename(tmp_path / "my.txt")
     small.sounds(tmp_path / "sounds", ["digit"])
     small.table(tmp_path / "my.csv")
@@ -93,9 +95,15 @@ def _run(command: str, folder: Path) -> None:
     assert more, f"the command {command!r} is not covered"
     if _begins(command, "seqgen fit"):
         more = [_shorter_fit(shlex.split(command), folder)]
-    path = os.pathsep.join([str(small.SEQGEN.parent), os.environ["PATH"]])
     command = f"{command.replace('scripts/', f'{ROOT}/scripts/')} {shlex.join(more[0])}"
-    small.run("bash", "-o", "pipefail", "-c", command, cwd=folder, env={**os.environ, "PATH": path})
+    match shlex.split(command):
+        case ["seqgen", *words] if not SHELL.search(command):
+            small.seqgen_here(*words, cwd=folder)
+        case ["python", "-m", name, *words] if not SHELL.search(command):
+            small.module_here(name, *words, cwd=folder)
+        case _:
+            path = os.pathsep.join([str(small.SEQGEN.parent), os.environ["PATH"]])
+            small.run("bash", "-o", "pipefail", "-c", command, cwd=folder, env={**os.environ, "PATH": path})
 
 
 def _begins(command: str, known: str) -> bool:

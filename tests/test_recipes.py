@@ -1,4 +1,4 @@
-"""Every recipe trains: a few steps on small data, through the real command, down to a model that samples."""
+"""Every recipe trains: a few steps on small data, by the command `seqgen fit`, down to a model that samples."""
 
 from pathlib import Path
 
@@ -23,7 +23,7 @@ def test_recipe_trains(recipe: str, tmp_path: Path) -> None:
     """With trainer.yaml before it, as its README says."""
     configs = ["trainer.yaml", recipe]
     arguments = [f"--config={config}" for config in configs]
-    small.run(small.SEQGEN, "fit", *arguments, "--run=run", *small.quick(configs, tmp_path), cwd=tmp_path)
+    small.seqgen_here("fit", *arguments, "--run=run", *small.quick(configs, tmp_path), cwd=tmp_path)
     pipeline = seqgen.load(tmp_path / "run")
     if isinstance(pipeline.codec, Sound):
         condition = Clip(np.zeros(300, np.float32), pipeline.codec.rate) if pipeline.features else None

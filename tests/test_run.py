@@ -1,9 +1,11 @@
 """The run folder: what is in it, when it is left alone, how it survives Ctrl-C; checkpoints without pickle."""
 
 import hashlib
+import itertools
 import json
 import math
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -11,6 +13,7 @@ import time
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -21,15 +24,17 @@ from tiny import TRAINER, last, rows, same, settings, train
 import seqgen
 from seqgen.checkpoints.folder import CheckpointError
 from seqgen.cli import main as cli
-from seqgen.training import fit
-from seqgen.training.run_folder import RunFolder, SafeCheckpointIO
+from seqgen.modalities import TextModality
+from seqgen.training import fit, progress
+from seqgen.training.run_folder import RunFolder
+from seqgen.training.training_checkpoints import SafeCheckpointIO
 
 
 @pytest.fixture(scope="module", autouse=True)
 def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield
 
 
@@ -50,8 +55,8 @@ def test_what_a_run_folder_holds(run: Path) -> None:
     names = {path.name for path in run.iterdir()}
     assert {"config.yaml", "metrics.csv", "checkpoints", "samples", "model"} <= names
     assert all("tfevents" in name for name in names - {"config.yaml", "metrics.csv", "checkpoints", "samples", "model"})
-    assert {path.name for path in (run / "checkpoints").iterdir()} == {"best.ckpt", "last.ckpt"}
-    held = {"model.safetensors", "config.json", "manifest.json", "calibration.safetensors"}
+    assert {path.name for path in (run / "checkpoints").iterdir()} == {"last.ckpt"}
+    held = {"model.safetensors", "config.json", "manifest.json", "calibration.safetensors", "training.hashes"}
     assert {path.name for path in (run / "model").iterdir()} == held
     steps = [int(row["step"]) for row in rows(run)]
     assert steps == [6, 7, 12, 14]
@@ -72,7 +77,7 @@ def test_a_model_says_where_it_comes_from(run: Path) -> None:
     data = run.parent / "names.txt"
     assert provenance["data"] == "names.txt"  # and not where it lies, which is nobody else's business
     assert provenance["data_sha256"] == hashlib.sha256(data.read_bytes()).hexdigest()
-    assert (provenance["licence"], provenance["seed"], provenance["recipe"]) == ("not stated", 1, "run")
+    assert (provenance["licence"], provenance["seed"], provenance["recipe"]) == ("not stated", 1, "run.yaml")
     assert provenance["parameters"] == sum(value.numel() for value in seqgen.load(run).model.parameters())
 
 
@@ -82,7 +87,7 @@ def test_nothing_in_a_run_folder_is_a_pickle(run: Path) -> None:
         header = content[8:9] == b"{"  # of safetensors, whose first byte is that of a length, whatever it is
         assert header or not content.startswith((b"PK", b"\x80")), name
         assert "tfevents" in name or b"c__builtin__" not in content, name
-    for name in ("best.ckpt", "last.ckpt"):
+    for name in ("last.ckpt",):
         safetensors.torch.load_file(run / "checkpoints" / name)
 
 
@@ -101,7 +106,7 @@ def test_nothing_is_unpickled(run: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_a_run_is_not_overwritten(run: Path) -> None:
     before = contents(run)
-    with pytest.raises(ValueError, match=r"run holds a run already; go on with --resume, or name another folder"):
+    with pytest.raises(ValueError, match=r"run holds a run already; --resume continues it, --overwrite replaces it"):
         fit.main(["--config", str(TRAINER), "--config", str(run.with_suffix(".yaml")), "--run", str(run)])
     assert contents(run) == before
 
@@ -265,3 +270,34 @@ def test_a_checkpoint_replaces_another_whole_or_not_at_all(tmp_path: Path, monke
         SafeCheckpointIO().save_checkpoint({"a": 2}, path)
     assert SafeCheckpointIO().load_checkpoint(path) == {"a": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["a.ckpt"]
+
+
+def test_samples_that_fail_come_after_the_checkpoint_and_do_not_end_the_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Whatever the kind of data and the error."""
+    steps = []
+
+    def fails(self: TextModality, pipeline: Any, path: Path, *rest: Any) -> Any:
+        steps.append((last(tmp_path / "run")["global_step"], path.name))
+        raise RuntimeError("no memory left")
+
+    monkeypatch.setattr(TextModality, "preview", fails)
+    assert train(tmp_path / "run", settings(tmp_path, "names"), "--trainer.max_steps=12") == 0
+    assert steps == [(6, "step-0000006"), (12, "step-0000012")]
+    assert "no samples at step 6: RuntimeError: no memory left" in capsys.readouterr().err
+
+
+def test_progress_is_a_line_every_few_seconds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Step, running mean, symbols a second and time left; the first within five seconds, then every ten."""
+    clock = itertools.count(0, 1.0)
+    monkeypatch.setattr(progress, "time", SimpleNamespace(monotonic=lambda: next(clock)))
+    config = settings(tmp_path, "names")
+    config["trainer"] |= {"max_steps": 24, "val_check_interval": 24}
+    assert train(tmp_path / "run", config) == 0
+    found = re.findall(r"^step (\d+) nats (\d\.\d{4}) ([\d,]+) symbols/s, (\d+) s left$", capsys.readouterr().err, re.M)
+    assert [int(step) for step, *_ in found] == [4, 14, 24]
+    assert all(1 < float(nats) < 3 for _, nats, *_ in found)
+    assert [int(left) for *_, left in found] == [20, 10, 0]

@@ -2,16 +2,22 @@
 
 import itertools
 import math
+import subprocess
+import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
 from examples import MODELS, classes_of, countable, draw_context, draw_symbols, ngram, rnn
+from scoring import follow
+from torch.distributions import Distribution
 
 import seqgen.inference.score
 from seqgen import Pipeline
 from seqgen.codecs import Chars
-from seqgen.inference.score import Total, columns, follow
+from seqgen.inference.score import Total, score, score_symbols
+from seqgen.model import Batch
 from seqgen.outputs import Categorical, DiscretizedLogistics
 
 TEXT = "abcabbaccabcbabcccaabc" * 30
@@ -27,7 +33,7 @@ def test_columns_equal_brute_force(name: str) -> None:
     model, generator = MODELS[name](), torch.Generator().manual_seed(1)
     x, context = draw_symbols(model, 3, 6, generator), draw_context(model, 3, generator)
     parameters = model(x, context).detach()
-    got = columns(model.output, parameters, x)
+    got = score_symbols(model.output, parameters, x)
     if not countable(model.output):
         assert got.ranks is got.entropies is None
         torch.testing.assert_close(got.log_probs, model.output(parameters.double()).log_prob(x), rtol=0, atol=1e-12)
@@ -45,7 +51,7 @@ def test_columns_equal_brute_force(name: str) -> None:
 
 def test_classes_of_probability_zero_have_a_rank_and_leave_a_finite_entropy() -> None:
     logits = torch.tensor([[[0.0, -math.inf, 0.0, -1e4]]])
-    got = columns(Categorical(4), logits.expand(1, 4, -1), torch.arange(4).unsqueeze(0))
+    got = score_symbols(Categorical(4), logits.expand(1, 4, -1), torch.arange(4).unsqueeze(0))
     assert got.ranks.tolist() == [[1, 4, 1, 3]]
     assert got.log_probs[0, 1] < -1e30
     torch.testing.assert_close(got.entropies, torch.full((1, 4), math.log(2), dtype=torch.float64))
@@ -53,7 +59,7 @@ def test_classes_of_probability_zero_have_a_rank_and_leave_a_finite_entropy() ->
 
 def test_too_many_classes_have_no_ranks() -> None:
     output = DiscretizedLogistics(levels=65536, mixtures=2)
-    got = columns(output, torch.zeros(1, 3, output.size), torch.tensor([[0, 300, 65535]]))
+    got = score_symbols(output, torch.zeros(1, 3, output.size), torch.tensor([[0, 300, 65535]]))
     assert got.ranks is got.entropies is None
     assert got.log_probs.shape == (1, 3)
 
@@ -86,7 +92,7 @@ def test_no_more_than_a_chunk_is_held(monkeypatch: pytest.MonkeyPatch) -> None:
     advance = model.advance
     monkeypatch.setattr(model, "advance", lambda x, *rest: (seen.append(x.shape[1]), advance(x, *rest))[1])
     monkeypatch.setattr(seqgen.inference.score, "CHUNK", 10)
-    list(follow(model, [torch.zeros(2, 25, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.int64)]))
+    follow(model, [torch.zeros(2, 25, dtype=torch.int64), torch.zeros(2, 0, dtype=torch.int64)])
     assert seen == [10, 10, 5]
 
 
@@ -138,3 +144,46 @@ def test_a_total_of_nothing_and_one_that_overflows() -> None:
     assert Total(1e5, 1).perplexity == math.inf
     assert Total(1e5, 1).as_dict()["perplexity"] is None
     assert Total(709.5, 1).perplexity > 1e307
+
+
+MEMORY = """
+import resource
+import numpy as np, torch
+from seqgen import Pipeline
+from seqgen.codecs import Pixels
+from seqgen.models import MADE
+from seqgen.outputs import Categorical
+
+model = MADE(Categorical(256), dimensions=784, hidden=[32], orders=0, masks=0)
+pipeline = Pipeline(model, Pixels(28, 28, levels=256))
+images = [np.random.default_rng(seed).integers(0, 256, (28, 28), np.uint8) for seed in range(24)]
+assert len(pipeline.totals(images, orders=32)) == len(pipeline.score(images)) == 24
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def test_many_levels_and_orders_fit_into_memory() -> None:
+    """Images of 28 x 28 pixels of 256 levels under 32 orders, in MB: all parameters at once would be 1.2 GB a copy."""
+    done = subprocess.run([sys.executable, "-c", MEMORY], capture_output=True, text=True, check=True)
+    assert float(done.stdout) < 1500
+
+
+def test_an_impossible_symbol_behind_an_end_is_not_counted() -> None:
+    """Masked log-probabilities of -inf are filled: times 0 they would be no numbers."""
+
+    class Impossible(Distribution):
+        has_enumerate_support = False
+
+        def log_prob(self, x: torch.Tensor) -> torch.Tensor:
+            return torch.where(x == 0, -1.0, -math.inf).double()
+
+    class Certain(Categorical):
+        def __call__(self, parameters: torch.Tensor, sampling: Any = None) -> Any:
+            return Impossible(validate_args=False)
+
+    model = rnn(Categorical(3))
+    model.output = Certain(3)
+    x, mask = torch.tensor([[0, 0, 2], [0, 0, 0]]), torch.tensor([[True, True, False], [True, True, True]])
+    (scored,) = score(model, [Batch(x, mask, weight=torch.tensor([1.0, 0.0]))])
+    assert scored.totals.tolist() == [-2, -3]
+    assert scored.total(Chars("abc")).nats == 2

@@ -13,12 +13,12 @@ from PIL import Image
 from seqgen.cli.main import main
 from seqgen.codecs import Chars, Pixels
 from seqgen.media.grid import GAP, grid, png
+from seqgen.modalities.image import expected, sheet
 from seqgen.model import arranged
 from seqgen.models import RNN, PixelCNN
 from seqgen.output import PLAIN, Sampling
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics
 from seqgen.pipeline import Pipeline
-from seqgen.sheet import expected, sheet
 
 
 def pictures(output: Any, levels: int, channels: int = 1) -> Pipeline:
@@ -106,6 +106,6 @@ def test_from_the_command_line(tmp_path: Path, capsys: pytest.CaptureFixture[str
     assert out.read_bytes() == png(sheet(items, means), 4)
     Pipeline(RNN(Categorical(3), hidden=4), Chars("abc")).save_pretrained(tmp_path / "text" / "model")
     assert main(["sample", str(tmp_path / "text"), "--probabilities"]) == 1
-    assert "--probabilities is for models of pictures; this is one of Chars" in capsys.readouterr().err
-    with pytest.raises(ValueError, match="one of Chars, expected one of pictures"):
+    assert "--probabilities does not go with models of text" in capsys.readouterr().err
+    with pytest.raises(ValueError, match="got a codec Chars, expected one of images"):
         expected(Pipeline(RNN(Categorical(3), hidden=4), Chars("abc")), [])

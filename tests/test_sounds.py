@@ -46,7 +46,7 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SEQGEN_DEBUG", raising=False)
         patch.setenv("OMP_NUM_THREADS", "1")  # of the processes
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 1, 10))
         threads = torch.get_num_threads()
         torch.set_num_threads(1)  # so small are the models, that threads wait for one another most of the time
         yield
@@ -238,10 +238,10 @@ def test_what_is_validated_is_the_score_of_the_clips(runs: dict[str, Path], clip
     totals = json.loads(run("evaluate", runs[kind], "--json")[0])
     pipeline = seqgen.load(runs[kind])
     assert totals["val"]["nats_per_symbol"] == pytest.approx(pipeline.provenance["val_nats"], rel=1e-4)
-    from seqgen.data.evaluation import description
+    from seqgen.data.runs import data_module, description
 
-    data = fit.data_module(description(runs[kind]))
-    data.setup("fit")
+    data = data_module(description(runs[kind]))
+    data.setup()
     held_out = [data.entries[place] for place in data.parts["val"]]
     scores = pipeline.score([entry.path for entry in held_out], label=[entry.labels[0] for entry in held_out])
     assert totals["val"]["nats"] == pytest.approx(sum(score.total.nats for score in scores), rel=1e-4)
@@ -330,7 +330,7 @@ def test_sample_json(runs: dict[str, Path], tmp_path: Path, run: Any) -> None:
     seed = document.pop("seed")
     choices = {"prompt": None, "length": 50, "temperature": 0.5, "top_k": 0, "top_p": 1.0}
     files = [str(tmp_path / f"clip-{number}.wav") for number in (1, 2)]
-    assert document == {**choices, "label": "one", "context": None, "files": files}
+    assert document == {**choices, "label": "one", "files": files}
     again = seqgen.load(runs["plain"]).sample(2, length=50, label="one", temperature=0.5, seed=seed)
     assert np.array_equal(pcm(tmp_path / "clip-2.wav"), audio.pcm(again[1].samples))
 
@@ -411,7 +411,8 @@ def test_scores_of_files(runs: dict[str, Path], clips: Path, run: Any, kind: str
         assert [float(line.split()[0]) for line in lines] == pytest.approx(
             [*(score.total.nats for score in expected), total["nats"]], abs=0.06
         )
-        assert lines[0].endswith(f"bits/second perplexity {expected[0].total.perplexity:8.3f}  {files[0]}")
+        perplexity = "" if kind == "gaussians" else f" perplexity {expected[0].total.perplexity:8.3f}"
+        assert lines[0].endswith(f"bits/second{perplexity}  {files[0]}")
         assert "total of 0.40 s" in lines[2]
         assert ("the end symbol" in lines[2]) == (kind == "ends")
 
@@ -420,11 +421,12 @@ def test_score_says_how_the_beginning_was_treated(runs: dict[str, Path], clips: 
     file = clips / "one_0.wav"
     said = {kind: run("score", runs[kind], file)[0].splitlines()[-1] for kind in ("plain", "rnn")}
     assert re.search(
-        r"the first 15 samples \(30 ms, the receptive field\) are counted, given as much past", said["plain"]
+        r"the first 15 samples \(30 ms, the receptive field\) are counted, each given all samples before it",
+        said["plain"],
     )
-    assert said["rnn"].endswith("the first sample follows the model's own initial state")
+    assert said["rnn"].endswith("(the first sample follows the model's own initial state)")
     prefixed = run("score", runs["plain"], file, "--prefix", file)[0]
-    assert prefixed.endswith(f"the first sample follows {file}, of which no sample is counted\n")
+    assert prefixed.endswith(f"(the first sample follows {file}, of which no sample is counted)\n")
     document = json.loads(run("score", runs["plain"], file, "--json")[0])
     assert document["beginning"].startswith("the first 15 samples (30 ms")
 
@@ -495,17 +497,17 @@ def test_info(runs: dict[str, Path], run: Any) -> None:
 # -- mistakes
 
 MISTAKES = [
-    ("sample plain", "expected --out clip.wav, or --stream for raw PCM on standard output"),
-    ("sample plain --json", "expected --out clip.wav"),
-    ("sample plain --out clip.mp4", r"'clip.mp4' cannot be written: its suffix is '.mp4', expected one of .wav, .flac"),
-    ("sample plain --out clip", "its suffix is '', expected one of"),
+    ("sample plain", r"expected --out FILE, such as clip\.wav, or --stream"),
+    ("sample plain --json", r"expected --out FILE, such as clip\.wav"),
+    ("sample plain --out clip.mp4", r"'clip.mp4' cannot be written: its suffix is '.mp4', expected .wav, .flac"),
+    ("sample plain --out clip", "its suffix is '', expected .wav"),
     ("sample plain --out gone/clip.wav", "'gone/clip.wav' cannot be written: there is no folder 'gone'"),
     ("sample plain --out clip.wav --png clip.jpg", "'clip.jpg' cannot be written: its suffix is '.jpg', expected .png"),
     ("sample plain --out clip.wav --png gone/clip.png", "there is no folder 'gone'"),
     ("sample plain --out clip.wav --seconds 1 --length 3", "got --seconds 1.0 and --length 3, expected one of them"),
-    ("sample plain --out clip.wav --seconds -1", "--seconds is -1.0, expected a number from 0"),
-    ("sample plain --out clip.wav --seconds nan", "--seconds is nan, expected a number from 0"),
-    ("sample plain --out clip.wav --seconds inf", "--seconds is inf, expected a number from 0"),
+    ("sample plain --out clip.wav --seconds -1", "seconds is -1.0, expected a number from 0"),
+    ("sample plain --out clip.wav --seconds nan", "seconds is nan, expected a number from 0"),
+    ("sample plain --out clip.wav --seconds inf", "seconds is inf, expected a number from 0"),
     ("sample plain --out clip.wav --length -1", "length is -1, expected a whole number of 0 or more"),
     ("sample plain --out clip.wav -n 0", "n is 0, expected a whole number of 1 or more"),
     ("sample plain --out clip.wav --label four", "no label digit=four; the model's labels are digit: one, three, two"),
@@ -513,37 +515,45 @@ MISTAKES = [
     ("sample plain --out clip.wav --prompt noise.wav", r"'noise.wav' cannot be decoded: .*; expected an audio file"),
     ("sample plain --out clip.wav --prompt nan.wav", r"'nan.wav' cannot be used: sample 1 is nan"),
     ("sample plain --out clip.wav --prompt .", r"'.' cannot be read: Is a directory"),
-    ("sample plain --out clip.wav --context one.wav", "a sound .* is given, but the model takes no features"),
-    ("sample vocoder --out clip.wav", "the model is conditioned on the features of a sound, expected one"),
+    (
+        "sample plain --out clip.wav --context one.wav",
+        "got a sound to be conditioned on, expected none: the model",
+    ),
+    ("sample vocoder --out clip.wav", "got no sound to be conditioned on, expected one: the model needs features"),
     ("sample vocoder --out clip.wav --context gone.wav", "'gone.wav' cannot be read"),
-    ("sample vocoder --out clip.wav --context one.wav --seconds 3", "0 symbols of a prompt and 1500 to be drawn are "),
-    ("sample vocoder --out clip.wav --context one.wav --prompt long.wav", "600 symbols .* 0 to be drawn are more than"),
+    (
+        "sample vocoder --out clip.wav --context one.wav --seconds 3",
+        "prompt of 0 symbols and 1500 to be drawn",
+    ),
+    (
+        "sample vocoder --out clip.wav --context one.wav --prompt long.wav",
+        "prompt of 600 symbols and 0 to be",
+    ),
     ("sample gaussians --out clip.wav --top-k 3", "top_k is 3, expected 0: a mixture has a temperature only"),
     ("sample gaussians --out clip.wav --top-p 0.5", "top_p is 0.5, expected 1.0"),
-    ("sample plain --stream --out clip.wav", "--stream writes one clip to standard output, without -n, --out, --png"),
-    ("sample plain --stream -n 2", "--stream writes one clip"),
-    ("sample plain --stream --json", "--stream writes one clip"),
-    ("sample plain --stream --png clip.png", "--stream writes one clip"),
+    ("sample plain --stream --out clip.wav", "--stream writes one sample to standard output, without -n, --out, --png"),
+    ("sample plain --stream -n 2", "--stream writes one sample"),
+    ("sample plain --stream --json", "--stream writes one sample"),
+    ("sample plain --stream --png clip.png", "--stream writes one sample"),
     ("sample plain --stream --label four", "no label digit=four"),
-    ("sample vocoder --stream", "the model is conditioned on the features of a sound, expected one"),
-    ("sample text --seconds 0", "--seconds is for models of sound; this is one of Chars"),
-    ("sample text --context one.wav", "--context is for models of sound"),
-    ("sample text --png clip.png", "--png is for models of sound"),
-    ("sample text --stream", "--stream is for models of sound"),
-    ("score plain", "expected texts to score, or --file FILE, and not both"),
+    ("sample vocoder --stream", "got no sound to be conditioned on, expected one: the model needs features"),
+    ("sample text --seconds 0", "--seconds does not go with models of text"),
+    ("sample text --context one.wav", "--context does not go with models of text"),
+    ("sample text --png clip.png", "--png does not go with models of text"),
+    ("sample text --stream", "--stream does not go with models of text"),
+    ("score plain", "expected items to score, or --file FILE, and not both"),
     ("score plain gone.wav", "'gone.wav' cannot be read: No such file or directory; expected an audio file"),
     ("score plain gone.wav --json", "'gone.wav' cannot be read"),
-    ("score plain one.wav noise.wav --json", "'noise.wav' cannot be decoded"),
     ("score plain nan.wav", "'nan.wav' cannot be used: sample 1 is nan"),
     ("score plain empty.wav", "'empty.wav' holds no samples, expected at least one"),
-    ("score plain short.wav", "'short.wav' is too short for a sample at the model's rate: there is nothing to score"),
+    ("score plain short.wav", "short.wav: there is nothing to score"),
     ("score plain one.wav --label four", "no label digit=four"),
     ("score plain one.wav --prefix gone.wav", "'gone.wav' cannot be read"),
-    ("score plain one.wav --encoding utf-8", "--encoding is for texts; the model is one of MuLaw"),
+    ("score plain one.wav --encoding utf-8", "--encoding is that of a --file"),
     ("score vocoder noise.wav", "'noise.wav' cannot be decoded"),
     (
         "evaluate plain --data.path one.wav --data.encoding utf-8",
-        "an encoding is that of texts; the model is one of MuLaw",
+        "takes no encoding",
     ),
     ("evaluate plain/model --data.path gone.wav", "'gone.wav' cannot be read"),
     ("evaluate plain --data.path gone", "no file or folder 'gone'; expected sound files"),
@@ -584,12 +594,29 @@ def test_a_mistake_is_one_line_and_writes_nothing(
     assert sorted(Path().rglob("*")) == before
 
 
+def test_a_bad_file_does_not_end_the_others(
+    mistaken: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(mistaken)
+    capsys.readouterr()
+    assert main(["score", "plain", "one.wav", "noise.wav", "one.wav", "--json"]) == 1
+    out, err = capsys.readouterr()
+    document = json.loads(out)
+    assert [item["file"] for item in document["items"]] == ["one.wav", "one.wav"]
+    assert document["total"]["symbols"] == 100
+    assert "'noise.wav' cannot be decoded" in document["not_scored"][0]
+    assert err.splitlines()[-1].startswith("seqgen: 1 of 3 items could not be scored")
+
+
 TRAINING_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     "no output for numbers": ({"output": None, "data": {"codec": described("Waveform", rate=RATE)}}, "Gaussians"),
-    "numbers for classes": ({"output": described("Gaussians")}, "the codec has 256 symbols and the model's output num"),
+    "numbers for classes": (
+        {"output": described("Gaussians")},
+        "vocabulary has 256 symbols and the model.s output num",
+    ),
     "other features": (
         {"data": {"features": described("LogMel", rate=RATE, mels=4, hop=20, window=50)}},
-        "the model takes 0 features for every 1 symbols, and 4 for every 20 are given, expected the same",
+        "the model takes 0 features for every 1 symbols, got 4 for every 20, expected the same",
     ),
     "text": ({"data": {"path": __file__, "pattern": None, "labels": None}}, "test_sounds.py' cannot be decoded"),
     "all held out": ({"data": {"val": 12}}, r"held-out shares \[12.0, 2.0\] leave nothing of 12 to train on"),
@@ -686,14 +713,15 @@ def test_a_terminal_sees_a_bar(runs: dict[str, Path], tmp_path: Path, monkeypatc
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert main(["sample", str(runs["plain"]), "--seconds", "8", "--out", str(tmp_path / "clip.wav")]) == 0
-    assert re.search(r"/4000 \[.*sample/s, \d+\.\d+ x real time\]", terminal.getvalue())
+    assert re.search(r"\| 200/4000 \[.*symbol/s", terminal.getvalue())
+    assert re.search(r"1 x 8.00 s of sound in .* s: \d+\.\d+ x real time\n$", terminal.getvalue())
 
 
 def test_a_clip_in_memory_can_be_scored_and_drawn_as_the_file(runs: dict[str, Path], clips: Path) -> None:
-    from seqgen import sounds
+    from seqgen.modalities.sound import surprise
 
     pipeline, file = seqgen.load(runs["vocoder"]), clips / "one_0.wav"
-    bits = sounds.surprise(pipeline, audio.read(file))
+    bits = surprise(pipeline, audio.read(file))
     assert bits == pytest.approx((-pipeline.score(file, end=False).log_probs / math.log(2)).numpy())
     with pytest.raises(ValueError, match="the clip is empty: there is nothing to draw"):
-        sounds.surprise(pipeline, Clip(np.zeros(0, np.float32), RATE))
+        surprise(pipeline, Clip(np.zeros(0, np.float32), RATE))

@@ -16,7 +16,7 @@ from seqgen.codec import UnknownSymbol
 from seqgen.codecs import Pixels, Table
 from seqgen.config import build, describe
 from seqgen.data import table
-from seqgen.data.corpus import DataError
+from seqgen.media.files import DataError
 from seqgen_recipes.table import folds
 
 FOLDS = Path(__file__).parents[2] / "shared" / "data" / "uci" / "red_wine_nade_folds.hdf5"
@@ -30,9 +30,15 @@ def written(path: Path, text: str) -> Path:
 
 def module(path: Path, **arguments: Any) -> table.Table:
     data = table.Table(path=str(path), **arguments)
-    data.prepare_data()
-    data.setup("fit")
+    data.setup()
     return data
+
+
+def sizes(data: table.Table) -> list[int]:
+    """Rows of train, val, calibration and test, each in one part."""
+    places = [data.parts[part].tolist() for part in ("train", "val", "calibration", "test")]
+    assert sorted(itertools.chain(*places)) == list(range(len(data.numbers)))
+    return [len(part) for part in places]
 
 
 # -- the codec
@@ -131,10 +137,10 @@ def test_separators_and_headers(separator: str, tmp_path: Path) -> None:
     path = written(tmp_path / "t.csv", text(separator))
     data = module(path)
     assert data.codec.columns == ["a", "b", "c"]
-    assert {part: len(places) for part, places in data.parts.items()} == {"train": 40, "val": 5, "test": 5}
+    assert sizes(data) == [40, 3, 2, 5]
     training = NUMBERS[data.parts["train"]]
     np.testing.assert_allclose(data.codec.means, training.mean(0))
-    batch = next(iter(data.test_dataloader()))
+    batch = next(iter(data.held_out("test")))
     expected = (NUMBERS[data.parts["test"]] - training.mean(0)) / training.std(0)
     np.testing.assert_allclose(batch.x.numpy(), expected, rtol=1e-5, atol=1e-6)
     assert batch.mask.all()
@@ -151,11 +157,12 @@ def test_chosen_columns_labels_and_split(tmp_path: Path) -> None:
     assert {part: places.tolist() for part, places in data.parts.items()} == {
         "train": [0, 1, 2],
         "val": [3],
+        "calibration": [],  # half of one row is none
         "test": [4],
     }
     assert data.codec.decode(next(iter(data.val_dataloader())).x[0]) == {"b": pytest.approx(9), "a": pytest.approx(4)}
-    assert data.said.tolist() == [[1], [2], [0], [1], [2]]
-    assert next(iter(data.test_dataloader())).context.labels.tolist() == [[2]]
+    assert data.label_numbers.tolist() == [[1], [2], [0], [1], [2]]
+    assert next(iter(data.held_out("test"))).context.labels.tolist() == [[2]]
     assert module(tmp_path / "t.csv", labels=["kind"]).codec.columns == ["a", "b"]
 
 
@@ -241,7 +248,7 @@ def test_folds_of_an_hdf5_file(tmp_path: Path) -> None:
         return tmp_path / "t.hdf5"
 
     data = module(folds(), fold=2)
-    assert {part: len(places) for part, places in data.parts.items()} == {"train": 30, "val": 10, "test": 10}
+    assert sizes(data) == [30, 5, 5, 10]
     np.testing.assert_allclose(data.codec.means, NUMBERS[:30].mean(0) + 5)
     with pytest.raises(DataError, match="no fold 3; it has 1, 2"):
         module(tmp_path / "t.hdf5", fold=3)
@@ -267,7 +274,7 @@ def test_a_file_that_holds_no_folds(tmp_path: Path) -> None:
 @pytest.mark.skipif(not FOLDS.is_file(), reason="no real folds here")
 def test_the_folds_that_rnade_was_published_with() -> None:
     data = module(FOLDS, fold=2)
-    assert [len(data.parts[part]) for part in ("train", "val", "test")] == [1272, 168, 159]
+    assert sizes(data) == [1272, 84, 84, 159]
     assert data.codec.length == 11
 
 

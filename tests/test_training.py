@@ -5,6 +5,7 @@ import math
 import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -25,7 +26,7 @@ from seqgen.training.run_folder import RunFolder
 def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield
 
 
@@ -122,10 +123,10 @@ def test_val_nats_is_the_mean_over_symbols(tmp_path: Path, kind: str) -> None:
     nats = symbols = 0.0
     pipeline = seqgen.load(tmp_path / "run")
     data: Any = {"text": Text, "names": Lines, "table": Lines}[kind](**config["data"]["init_args"])
-    data.setup("fit")
+    data.setup()
     if kind == "text":
         total = pipeline.score(data.codec.decode(torch.from_numpy(data.parts["val"].astype(int)))).total
-        assert total.symbols == 60
+        assert total.symbols == 30  # the other half of the 60 calibrates
         nats, symbols = total.nats, total.symbols
     else:
         items = list(data._items())
@@ -149,7 +150,7 @@ def test_the_loss_is_a_weighted_mean(tmp_path: Path) -> None:
         run = tmp_path / f"weighted-{weight}"
         assert train(run, config, "--model.lr", "1e-12") == 0
         data: Any = Lines(**config["data"]["init_args"])
-        data.setup("fit")
+        data.setup()
         first = next(iter(data.train_dataloader()))
         with torch.no_grad():  # after a step of 1e-12 the model is still the first one
             nats = -(seqgen.load(run).model.log_prob(first.x) * first.mask).sum(1)
@@ -160,8 +161,36 @@ def test_the_loss_is_a_weighted_mean(tmp_path: Path) -> None:
     assert abs(losses[0] - losses[1]) > 1e-4
 
 
+def loss_slopes(folder: Path, content: str, **arguments: Any) -> dict[int, float]:
+    """How much the loss of a batch of one item counts for a nat of it, by the length of the item, over an epoch."""
+    path = folder / "table.tsv"
+    path.write_text(content)
+    data = Lines(str(path), batch_size=1, val=0, test=0, column="w", **arguments)
+    data.setup()
+    module = Training(lambda output, labels: RNN(output, labels, hidden=3), label_dropout=0.0)
+    module.connect(data)
+    module.log_dict = lambda *rest, **more: None
+    module.trainer = SimpleNamespace(current_epoch=0, global_step=0)
+    found = {}
+    for batch in data.train_dataloader():
+        loss = module.training_step(batch, 0)
+        nats = -(module.model.log_prob(batch.x) * batch.mask).sum()
+        found[batch.x.shape[1]] = (loss / nats).item()
+    return found
+
+
+def test_the_loss_counts_every_symbol_alike_times_its_weight(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Two items in batches of one: of weights 1000 and 1; and a long one beside a short one."""
+    monkeypatch.setattr(Training, "trainer", None)
+    weighted = loss_slopes(tmp_path, "w\tn\nabc\t1000\nab\t1\n", weight="n")
+    assert weighted[4] / weighted[3] == pytest.approx(1000, rel=1e-5)
+    plain = loss_slopes(tmp_path, "w\nab\n" + "abcdefgh" * 9 + "\n")
+    assert plain[73] == pytest.approx(plain[3], rel=1e-5) == pytest.approx(2 / (73 + 3), rel=1e-5)
+
+
 def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
-    config = settings(tmp_path, "names", ema=0.9)
+    config = settings(tmp_path, "names", ema=0.99, lr=0.1)
+    config["data"]["init_args"]["val"] = 24
     config["trainer"] |= {"max_steps": 8, "val_check_interval": 8}
     assert train(tmp_path / "run", config) == 0
     state = last(tmp_path / "run")["state_dict"]
@@ -173,7 +202,7 @@ def test_the_average_is_what_is_validated_and_kept(tmp_path: Path) -> None:
     assert all(torch.equal(kept[name], average[name]) for name in kept)
     assert not any(torch.equal(kept[name], raw[name]) for name in kept if "weight" in name)
     data: Any = Lines(**config["data"]["init_args"])
-    data.setup("fit")
+    data.setup()
     model, nats = seqgen.load(tmp_path / "run").model, []
     for tensors in (kept, raw):
         model.load_state_dict(tensors)
@@ -217,7 +246,7 @@ def test_an_ngram_counts_every_item_once(tmp_path: Path, epochs: int) -> None:
     }
     assert train(tmp_path / "run", config) == 0
     data = Lines(**config["data"]["init_args"])
-    data.setup("fit")
+    data.setup()
     items = [item.text for item in data._items()]
     training, held_out = ([items[place] for place in data.parts[part]] for part in ("train", "val"))
     assert len(training) == 105
@@ -349,9 +378,7 @@ def test_mixed_precision_is_refused_where_parameters_need_more_digits(tmp_path: 
     config["model"]["model"] = {"class_path": "NADE", "init_args": {"dimensions": 2, "hidden": 4}}
     config["model"]["output"] = {"class_path": "Gaussians", "init_args": {"mixtures": 2}}
     config["trainer"] |= {"precision": "bf16-mixed", "max_steps": 6}
-    with pytest.raises(
-        ValueError, match=r"the parameters of Gaussians need more, expected --trainer.precision 32-true"
-    ):
+    with pytest.raises(ValueError, match=r"the parameters of Gaussians need more, expected precision 32-true"):
         train(tmp_path / "run", config)
     assert not (tmp_path / "run").exists()  # nor events of a training that never began
 
@@ -381,7 +408,7 @@ def test_a_resumed_run_is_the_same_where_gradients_are_summed(tmp_path: Path, ba
 def test_a_loss_that_is_no_number_ends_it(tmp_path: Path) -> None:
     config = settings(tmp_path, "text", lr=3e37)
     config["model"]["model"]["init_args"]["hidden"] = 64
-    with pytest.raises(ValueError, match=r"^the loss is (nan|inf) at step \d+; try a lower --model.lr than 3e\+37$"):
+    with pytest.raises(ValueError, match=r"^the loss is (nan|inf) at step \d+; try a lower learning rate than 3e\+37$"):
         train(tmp_path / "run", config)
 
 

@@ -9,12 +9,13 @@ import numpy as np
 import pytest
 import small
 import torch
+from scoring import ensemble
 from tiny import interrupt, last, rows, same, train, weights
 
 import seqgen
 from seqgen.codecs import Table
-from seqgen.data.evaluation import evaluate, opened
-from seqgen.inference.score import ensemble
+from seqgen.data.evaluation import evaluate
+from seqgen.data.runs import data_module, open_data
 from seqgen.model import Context, arranged
 from seqgen.models import FVSBN, NADE
 from seqgen.outputs import Gaussians
@@ -27,7 +28,7 @@ from seqgen.training.run_folder import RunFolder
 def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
-        patch.setattr(RunFolder.__init__, "__defaults__", (2, 10, 1))
+        patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield
 
 
@@ -68,18 +69,17 @@ def test_drawn_orders_resume_exactly(kind: str, tmp_path: Path) -> None:
 
 def test_evaluation_is_the_mixture_in_original_units(tmp_path: Path) -> None:
     assert train(tmp_path / "run", settings(tmp_path, "rows")) == 0
-    pipeline, data = seqgen.load(tmp_path / "run"), fit.data_module(settings(tmp_path, "rows")["data"])
-    data.prepare_data()
-    data.setup("test")
-    x = next(iter(data.test_dataloader())).x
+    pipeline, data = seqgen.load(tmp_path / "run"), data_module(settings(tmp_path, "rows")["data"])
+    data.setup()
+    x = next(iter(data.held_out("test"))).x
     shift = float(np.log(pipeline.codec.scales).sum())
     for orders in (1, 5):
-        total = evaluate(tmp_path / "run", orders=orders)["test"]
+        total = evaluate(tmp_path / "run", orders=orders).totals["test"]
         expected = ensemble(pipeline.model, x, None, orders).sum().item() - shift * len(x)
         assert -total.nats == pytest.approx(expected, rel=1e-9)
         assert total.units == pytest.approx(len(x))
         assert total.unit == "row"
-    one = evaluate(tmp_path / "run", str(tmp_path / "t.csv"))["file"]
+    one = evaluate(tmp_path / "run", str(tmp_path / "t.csv")).totals["file"]
     assert one.units == pytest.approx(100)
     assert math.isfinite(one.nats)
 
@@ -87,7 +87,7 @@ def test_evaluation_is_the_mixture_in_original_units(tmp_path: Path) -> None:
 def test_a_wrong_number_of_variables_says_the_right_one(tmp_path: Path) -> None:
     config = settings(tmp_path, "rows")
     config["model"]["model"]["init_args"]["dimensions"] = 12
-    with pytest.raises(ValueError, match=r"items have 11 symbols .* --model\.model\.dimensions 11"):
+    with pytest.raises(ValueError, match=r"items have 11 symbols .*: dimensions=11"):
         train(tmp_path / "run", config)
 
 
@@ -96,9 +96,8 @@ def test_training_begins_with_the_shares_of_the_training_part(tmp_path: Path) ->
     config = settings(tmp_path, "pictures")
     config["model"] |= {"lr": 1e-9, "model": {"class_path": "FVSBN", "init_args": {"dimensions": 784}}}
     assert train(tmp_path / "run", config) == 0
-    data = fit.data_module(config["data"])
-    data.prepare_data()
-    data.setup("fit")
+    data = data_module(config["data"])
+    data.setup()
     white = data.symbols(data.parts["train"], 0).double()
     expected = (white.sum(0) + 0.5) / (len(white) + 1)
     assert expected.std() > 0.05
@@ -124,10 +123,10 @@ def test_held_out_rows_are_ranked_as_they_are_scored(tmp_path: Path) -> None:
     assert train(tmp_path / "run", config) == 0
     pipeline = seqgen.load(tmp_path / "run")
     assert not pipeline.model.order_number(0).natural
-    data = opened(pipeline, tmp_path / "run")
-    places = data.parts["val"]
+    data = open_data(pipeline, tmp_path / "run")
+    places = data.parts["calibration"]
     items = [pipeline.codec.decode(row) for row in data.symbols(places, None)]
-    said = [{"kind": "ab"[number - 1]} for (number,) in data.said[places].tolist()]
+    said = [{"kind": "ab"[number - 1]} for (number,) in data.label_numbers[places].tolist()]
     calibration = pipeline.calibration
     assert calibration is not None
     for version, labels in enumerate((None, said)):
@@ -154,7 +153,7 @@ def test_a_mixture_over_orders_is_given_the_labels() -> None:
         context = Context(torch.tensor([[number]]))
         each = [model.log_prob(*arranged(x, context, model.order_number(order))).sum() for order in range(2)]
         expected = float(torch.stack(each).logsumexp(0)) - math.log(2)
-        (total,) = pipeline.score_orders([x[0]], 2, label=label)
+        (total,) = pipeline.totals([x[0]], orders=2, label=label)
         assert -total.nats == pytest.approx(expected, abs=1e-5)
         totals.append(total.nats)
     assert len({round(total, 3) for total in totals}) == 3

@@ -6,6 +6,7 @@ from typing import Any
 import pytest
 import torch
 from examples import wavenet
+from laws import close, gradients, rows_by_steps
 from torch import Tensor
 
 from seqgen.inference.generate import draw_noise, sample
@@ -74,21 +75,20 @@ def test_context_of_the_receptive_field_gives_the_rows_of_the_whole() -> None:
 
 @pytest.mark.parametrize("options", [{}, {"kernel": 3}, {"features": 2, "hop": 5}, {"features": 2, "hop": 200}])
 def test_single_steps_over_a_long_time(options: dict[str, Any]) -> None:
-    """Past the tidying of the queues and the look-ahead, and with chunks in between."""
+    """Rows and gradients past the tidying of the queues and the look-ahead, and with chunks in between."""
     length = 3 * RECENT + AHEAD + 40
-    model = wavenet(Categorical(3), layers=3, **options).double().requires_grad_(False)
+    model = wavenet(Categorical(3), layers=3, **options).double()
     generator = torch.Generator().manual_seed(1)
     x = torch.randint(3, (2, length), generator=generator)
-    frames = torch.randn(2, -(-length // model.init_args["hop"]), 2, generator=generator, dtype=torch.float64)
+    frames = torch.randn(2, -(-length // model.feature_hop), 2, generator=generator, dtype=torch.float64)
     context = Context(features=frames) if options.get("features") else None
     expected = model(x, context)
+    slopes = gradients(model, expected)
     for sizes in ([1] * (length - 1), [7, *[1] * 30, 25, *[1] * (length - 63)]):
-        first, state = model.start(2, context)
-        rows = [first.unsqueeze(1)]
-        for chunk in x[:, :-1].split(sizes, 1):
-            parameters, state = model.step(chunk, state, context)
-            rows.append(parameters)
-        torch.testing.assert_close(torch.cat(rows, 1), expected, rtol=0, atol=1e-10)
+        rows = rows_by_steps(model, x[:, :-1], sizes, context)
+        close(rows, expected)
+        for name, gradient in gradients(model, rows).items():
+            close(gradient, slopes[name])
 
 
 @pytest.mark.parametrize("output", [DiscretizedLogistics(256, 3), Gaussians(1), Gaussians(3)])
@@ -161,7 +161,7 @@ def test_the_conditioning_matters_where_it_stands() -> None:
 def test_features_are_refused() -> None:
     model, x = wavenet(Categorical(3), features=2, hop=4), torch.zeros(1, 9, dtype=torch.int64)
     for features, expected in (
-        (None, "conditioned on 2 features a frame, got none"),
+        (None, "got no features, expected frames of 2 numbers"),
         (torch.zeros(1, 3, 5), r"features are \(1, 3, 5\), expected \(batch, frames, 2\)"),
         (torch.zeros(1, 0, 2), "one frame or more"),
         (torch.zeros(1, 2, 2), "2 frames of 4 symbols condition 8 symbols, expected 9"),

@@ -14,7 +14,8 @@ from torch.utils import _pytree as pytree
 
 from seqgen.training import fit
 from seqgen.training.module import Training
-from seqgen.training.run_folder import LAST, SafeCheckpointIO
+from seqgen.training.run_folder import LAST
+from seqgen.training.training_checkpoints import SafeCheckpointIO
 
 TRAINER = Path(__file__).parent.parent / "recipes" / "trainer.yaml"
 

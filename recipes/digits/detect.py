@@ -21,9 +21,9 @@ import seqgen
 from seqgen.cli.main import plainly
 from seqgen.codecs import Pixels
 from seqgen.config import SeqgenError
-from seqgen.data.evaluation import opened
 from seqgen.data.images import Images
 from seqgen.data.pictures import Pictures, pictures
+from seqgen.data.runs import open_data
 from seqgen.pipeline import Pipeline
 from seqgen_recipes import detection
 from seqgen_recipes.digits.prepare import FashionMNIST
@@ -216,7 +216,7 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     detector = Detector(pipeline, None if options.background is None else seqgen.load(options.background))
-    data = opened(pipeline, options.run)
+    data = open_data(pipeline, Path(options.run))
     if not isinstance(data, Images):
         raise SeqgenError(f"the data of {options.run} is {type(data).__name__}, expected Images")
     shape = [detector.pixels.height, detector.pixels.width, 1]

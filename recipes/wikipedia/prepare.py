@@ -13,8 +13,9 @@ from xml.parsers import expat
 
 from tqdm import tqdm
 
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.fetch import BLOCK, made, member, wheel
+from seqgen.media.files import DataError
 
 SOURCE = ("gensim==4.4.0", "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8")
 DUMP = "gensim/test/test_data/enwiki-latest-pages-articles1.xml-p000000010p000030302-shortened.bz2"

@@ -16,7 +16,7 @@ from seqgen.inference import generate
 from seqgen.model import Carry, Model
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
-from seqgen.outputs.categorical import invert
+from seqgen.outputs.categorical import inverse_cdf
 
 SYMBOLS, LAYERS, HIDDEN = 65, 3, 512
 BATCH, LENGTH = 50, 50
@@ -87,7 +87,7 @@ class Plain(nn.Module):
         state = tuple(part.expand(-1, len(noise), -1).contiguous() for part in self.first)
         logits = self.readout(state[0][-1])
         for column in noise.unbind(1):
-            x = invert(logits.softmax(-1), column)
+            x = inverse_cdf(logits.softmax(-1), column)
             yield x
             hidden, state = self.lstm(F.one_hot(x.unsqueeze(1), SYMBOLS).float(), state)
             logits = self.readout(hidden[:, 0])

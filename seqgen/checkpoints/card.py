@@ -5,51 +5,61 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from seqgen.checkpoints.folder import MANIFEST, WEIGHTS
-from seqgen.config import describe
-from seqgen.pipeline import Pipeline
+from seqgen.checkpoints.folder import MANIFEST, WEIGHTS, Contents, read
+from seqgen.codec import Codec
+from seqgen.config import build
 
 FENCE = "~~~~"
 
 
-def card(name: str, folder: Path, pipeline: Pipeline) -> str:
-    """Markdown about the model in a checkpoint folder; what its provenance does not tell is left out."""
-    sections = [f"# {name}", _list(_facts(folder, pipeline))]
-    sections += list(_held_out(pipeline.provenance.get("held_out") or {}))
-    sections += list(_samples(pipeline.provenance.get("samples") or []))
+def card(name: str, folder: Path) -> str:
+    """Markdown about the model in a checkpoint folder; facts that its provenance lacks are left out.
+
+    Raises CheckpointError for a damaged folder. The classes that it names must be imported.
+    """
+    contents = read(folder)
+    provenance = contents.config.get("provenance") or {}
+    sections = [f"# {name}", _list(_facts(folder, contents, provenance))]
+    sections += list(_held_out(provenance.get("held_out") or {}))
+    sections += list(_samples(provenance.get("samples") or []))
     return "\n\n".join(sections) + "\n"
 
 
-def _facts(folder: Path, pipeline: Pipeline) -> dict[str, str]:
-    told, stored = pipeline.provenance, pipeline.provenance.get("stored") or {}
-    model, codec = describe(pipeline.model), describe(pipeline.codec)
+def _facts(folder: Path, contents: Contents, provenance: dict[str, Any]) -> dict[str, str]:
+    stored, labels = provenance.get("stored") or {}, contents.config.get("labels") or {}
+    model, codec = contents.config["model"], contents.config["codec"]
     weights = json.loads((folder / MANIFEST).read_text())[WEIGHTS]
-    calibration = pipeline.calibration
+    size = build(codec, Codec).size
     facts = {
         "model": f"{model['class_path']}: {_arguments(model['init_args'])}",
-        "parameters": _number(told.get("parameters")),
-        "symbols": f"{codec['class_path']}, {pipeline.codec.size or 'numbers'}",
-        "labels": "; ".join(f"{label}: {', '.join(classes)}" for label, classes in pipeline.labels.items()),
-        "data": str(told.get("data") or ""),
-        "licence of the data": str(told.get("licence") or ""),
-        "SHA-256 of the data": _code(told.get("data_sha256")),
-        "trained by": _code(told.get("command")),
-        "training": ", ".join(_training(told)),
+        "parameters": _number(provenance.get("parameters")),
+        "symbols": f"{codec['class_path']}, {size or 'numbers'}",
+        "labels": "; ".join(f"{label}: {', '.join(classes)}" for label, classes in labels.items()),
+        "data": str(provenance.get("data") or ""),
+        "licence of the data": str(provenance.get("licence") or ""),
+        "SHA-256 of the data": _code(provenance.get("data_sha256")),
+        "trained by": _code(provenance.get("command")),
+        "training": ", ".join(_training(provenance)),
         "weights": f"{stored['dtype']}, which costs {round(stored['bits'], 5) + 0:.5f} bits a symbol" if stored else "",
-        "p-values": "" if calibration is None else f"ranks among {len(calibration.symbols):,} held-out items",
+        "p-values": _calibrated(contents),
         "SHA-256 of the weights": _code(weights),
         "size": f"{(folder / WEIGHTS).stat().st_size / 1e6:.2f} MB",
     }
     return {fact: value for fact, value in facts.items() if value}
 
 
-def _training(told: dict[str, Any]) -> Iterator[str]:
+def _calibrated(contents: Contents) -> str:
+    count = 0 if contents.calibration is None else len(contents.calibration["symbols"])
+    return f"ranks among {count:,} held-out items" if count else ""
+
+
+def _training(provenance: dict[str, Any]) -> Iterator[str]:
     for value, text in (
-        (told.get("step"), "{:,} steps"),
-        (told.get("seconds"), "{:,.0f} s"),
-        (told.get("seed"), "seed {}"),
-        (told.get("seqgen"), "seqgen {}"),
-        (told.get("torch"), "torch {}"),
+        (provenance.get("step"), "{:,} steps"),
+        (provenance.get("seconds"), "{:,.0f} s"),
+        (provenance.get("seed"), "seed {}"),
+        (provenance.get("seqgen"), "seqgen {}"),
+        (provenance.get("torch"), "torch {}"),
     ):
         if value is not None:
             yield text.format(value)

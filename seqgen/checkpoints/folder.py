@@ -1,5 +1,6 @@
 """A model on disk: a folder of safetensors, config.json and a manifest with the SHA-256 of each."""
 
+import contextlib
 import hashlib
 import json
 import os
@@ -7,18 +8,24 @@ import shutil
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import safetensors.torch
 from safetensors import SafetensorError
 from torch import Tensor
 
 from seqgen.config import SeqgenError
+from seqgen.media.files import write_atomically
 
 FORMAT = 1
 WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 CALIBRATION = "calibration.safetensors"
-"""Which a checkpoint may have, or not."""
+TRAINING_TEXTS = "training.hashes"
+"""These two a checkpoint may have or not."""
+ATTEMPTS = 100
+"""To read a checkpoint that is replaced again and again."""
+LOOKS = 10
+"""To find one: between two looks, at the folder and at where the earlier one is kept, a writer may swap them."""
 BUNDLED = Path(__file__).parent / "bundled"
 """The models that come with the package, a checkpoint folder each."""
 
@@ -27,12 +34,16 @@ class CheckpointError(SeqgenError):
     """A checkpoint that cannot be used; the message says which file and why."""
 
 
-def write(
-    folder: Path,
-    tensors: Mapping[str, Tensor],
-    config: Mapping[str, Any],
-    calibration: Mapping[str, Tensor] | None = None,
-) -> None:
+class Contents(NamedTuple):
+    """What is in a checkpoint: tensors, config, and, if it has them, calibration and hashes of the training texts."""
+
+    tensors: Mapping[str, Tensor]
+    config: Mapping[str, Any]
+    calibration: Mapping[str, Tensor] | None = None
+    training_texts: bytes | None = None
+
+
+def write(folder: Path, contents: Contents) -> None:
     """Write a checkpoint as a whole or not at all: into a temporary folder beside it, synced, then renamed.
 
     An earlier checkpoint of that name stays as it is until the new one is complete.
@@ -42,13 +53,14 @@ def write(
     temporary = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
     try:
         temporary.chmod(0o755)
-        contents = {
-            WEIGHTS: _tensors(tensors),
-            CONFIG: _json({"format": FORMAT, **config}),
-            **({} if calibration is None else {CALIBRATION: _tensors(calibration)}),
+        files = {
+            WEIGHTS: _tensors(contents.tensors),
+            CONFIG: _json({"format": FORMAT, **contents.config}),
+            **({} if contents.calibration is None else {CALIBRATION: _tensors(contents.calibration)}),
+            **({} if contents.training_texts is None else {TRAINING_TEXTS: contents.training_texts}),
         }
-        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
-        for name, content in {**contents, MANIFEST: _json(hashes)}.items():
+        hashes = {name: hashlib.sha256(content).hexdigest() for name, content in files.items()}
+        for name, content in {**files, MANIFEST: _json(hashes)}.items():
             write_atomically(temporary / name, content)
         _swap(temporary, folder)
     finally:
@@ -73,20 +85,6 @@ def _old(folder: Path) -> Path:
     return folder.parent / f".{folder.name}-old"
 
 
-def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, even when the power fails."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
-        try:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
-        except BaseException:
-            os.unlink(file.name)
-            raise
-
-
 def _json(value: Mapping[str, Any]) -> bytes:
     return (json.dumps(value, indent=2, allow_nan=False) + "\n").encode()
 
@@ -97,10 +95,10 @@ def find(path: str | Path) -> Path:
     Raises CheckpointError.
     """
     path, known = Path(path), bundled()
-    for folder in (path / "model", path):
+    for folder in (path / "model", path) * LOOKS:
         if os.path.isfile(folder / MANIFEST):  # unlike Path.is_file, False for a name that is too long
             return folder
-        if os.path.isfile(_old(folder.absolute()) / MANIFEST):  # a writer died between its two renames
+        if os.path.isfile(_old(folder.absolute()) / MANIFEST):  # a writer is, or died, between its two renames
             return _old(folder.absolute())
     if str(path) in known:
         return known[str(path)]
@@ -114,12 +112,29 @@ def bundled() -> dict[str, Path]:
     return {path.parent.name: path.parent for path in sorted(BUNDLED.glob(f"*/{MANIFEST}"))}
 
 
-class Contents(NamedTuple):
-    """The tensors and the config of a checkpoint, and the tensors of its calibration, if it has one."""
+def load(path: str | Path) -> tuple[Path, Contents]:
+    """The checkpoint folder that a path names, and its contents, also while another process replaces it.
 
-    tensors: dict[str, Tensor]
-    config: dict[str, Any]
-    calibration: dict[str, Tensor] | None
+    Raises CheckpointError as `find` and `read` do.
+    """
+    for _ in range(ATTEMPTS):
+        folder = find(path)
+        before = _state(folder)
+        try:
+            return folder, read(folder)
+        except CheckpointError:
+            if before == _state(folder) and folder == find(path):  # nobody is writing: it is damaged
+                raise
+    raise CheckpointError(f"{path} was replaced {ATTEMPTS} times while it was read")
+
+
+def _state(folder: Path) -> tuple[int, int] | None:
+    """What changes when a folder is replaced by another."""
+    try:
+        state = os.stat(folder / MANIFEST)
+    except OSError:
+        return None
+    return state.st_ino, state.st_mtime_ns
 
 
 def read(folder: Path) -> Contents:
@@ -127,17 +142,26 @@ def read(folder: Path) -> Contents:
 
     Raises CheckpointError for a missing, altered or truncated file, and for a format that this version cannot read.
     """
-    hashes = _parse(folder / MANIFEST, _bytes(folder / MANIFEST))
-    if set(hashes) | {CALIBRATION} != {WEIGHTS, CONFIG, CALIBRATION}:
+    with contextlib.ExitStack() as stack:
+        # All are opened before the first is read: open files stay readable when another process replaces the folder.
+        opened = {
+            name: _open(folder / name, stack) for name in (MANIFEST, WEIGHTS, CONFIG, CALIBRATION, TRAINING_TEXTS)
+        }
+        return _contents(folder, opened)
+
+
+def _contents(folder: Path, opened: Mapping[str, BinaryIO | OSError]) -> Contents:
+    hashes = _parse(folder / MANIFEST, _bytes(folder / MANIFEST, opened[MANIFEST]))
+    if not {WEIGHTS, CONFIG} <= set(hashes) <= {WEIGHTS, CONFIG, CALIBRATION, TRAINING_TEXTS}:
         raise CheckpointError(f"{folder / MANIFEST} lists {sorted(hashes)}, expected {[CONFIG, WEIGHTS]}")
-    contents = {name: _verified(folder / name, expected) for name, expected in hashes.items()}
+    contents = {name: _verified(folder / name, opened[name], expected) for name, expected in hashes.items()}
     config = _parse(folder / CONFIG, contents[CONFIG])
     if config.get("format") != FORMAT:
         raise CheckpointError(f"{folder / CONFIG} has format {config.get('format')!r}, this version reads {FORMAT}")
     tensors = {
         name: _load(folder / name, content) for name, content in contents.items() if name in (WEIGHTS, CALIBRATION)
     }
-    return Contents(tensors[WEIGHTS], config, tensors.get(CALIBRATION))
+    return Contents(tensors[WEIGHTS], config, tensors.get(CALIBRATION), contents.get(TRAINING_TEXTS))
 
 
 def _load(path: Path, content: bytes) -> dict[str, Tensor]:
@@ -147,15 +171,25 @@ def _load(path: Path, content: bytes) -> dict[str, Tensor]:
         raise CheckpointError(f"{path} is no safetensors file: {error}") from None
 
 
-def _bytes(path: Path) -> bytes:
+def _open(path: Path, stack: contextlib.ExitStack) -> BinaryIO | OSError:
+    """The open file, or why it cannot be opened: it may be one that the checkpoint does without."""
     try:
-        return path.read_bytes()
+        return stack.enter_context(path.open("rb"))
+    except OSError as error:
+        return error
+
+
+def _bytes(path: Path, opened: BinaryIO | OSError) -> bytes:
+    try:
+        if isinstance(opened, OSError):
+            raise opened
+        return opened.read()
     except OSError as error:
         raise CheckpointError(f"{path} cannot be read: {error.strerror}") from None
 
 
-def _verified(path: Path, expected: Any) -> bytes:
-    content = _bytes(path)
+def _verified(path: Path, opened: BinaryIO | OSError, expected: Any) -> bytes:
+    content = _bytes(path, opened)
     found = hashlib.sha256(content).hexdigest()
     if found != expected:
         raise CheckpointError(

@@ -1,14 +1,18 @@
 """The command line: seqgen fit | sample | score | evaluate | calibrate | app | info."""
 
 import argparse
+import importlib
 import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from seqgen.cli import report, sample, score
-from seqgen.config import SeqgenError
+from seqgen.cli.evaluate import calibrate, evaluate
+from seqgen.cli.info import info
+from seqgen.cli.sample import sample
+from seqgen.cli.score import score
+from seqgen.config import SeqgenError, nearest
 
 # torch and what is built on it are imported by the commands that need them: --help answers at once.
 
@@ -21,13 +25,25 @@ def main(arguments: list[str] | None = None) -> int:
 
 def _run(arguments: list[str]) -> int:
     if arguments[:1] == ["fit"]:
-        from seqgen.training.fit import main as fit
+        from seqgen.cli.fit import fit
 
         return fit(arguments[1:])
     options = _parser().parse_args(arguments)
+    import_modules(options.imports)
     command: Callable[[argparse.Namespace], None] = options.command
     command(options)
     return 0
+
+
+def import_modules(names: list[str]) -> None:
+    """Import modules that define classes of the user's own. Raises SeqgenError for one that is not found."""
+    if names:
+        sys.path.insert(0, os.getcwd())
+    for name in names:
+        try:
+            importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise SeqgenError(f"--import {name}: {error}; expected a module here or an installed one") from None
 
 
 def plainly(program: Callable[[], int | None]) -> int:
@@ -57,10 +73,21 @@ def spin_briefly() -> None:
         os.environ.setdefault("GOMP_SPINCOUNT", "10000")
 
 
+class Parser(argparse.ArgumentParser):
+    """A parser, also of each command, that names the option nearest to an unknown one."""
+
+    def parse_known_args(self, args: Any = None, namespace: Any = None) -> Any:
+        """The options. Exits with status 2 if one is unknown."""
+        options, unknown = super().parse_known_args(args, namespace)
+        if unknown:
+            known = [option.lstrip("-") for action in self._actions for option in action.option_strings]
+            near = nearest(unknown[0].partition("=")[0].lstrip("-"), known) if unknown[0].startswith("--") else None
+            self.error(f"unrecognized arguments: {' '.join(unknown)}" + f"; did you mean --{near}?" * bool(near))
+        return options, unknown
+
+
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="seqgen", description="Train, sample and score autoregressive models.", allow_abbrev=False
-    )
+    parser = Parser(prog="seqgen", description="Train, sample and score autoregressive models.", allow_abbrev=False)
     parser.add_argument("--version", action=_Version, help="show the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("fit", help="train a model: seqgen fit --config trainer.yaml --config names/gru.yaml")
@@ -70,83 +97,105 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _add_sample(commands: Any) -> None:
-    parser = _command(commands, "sample", sample.sample, "draw new texts, clips, pictures or rows")
+    parser = _command(commands, "sample", sample, "draw new texts, clips, images or rows")
     parser.add_argument("-n", type=int, default=1, help="how many (default: %(default)s)")
     parser.add_argument(
         "--prompt",
         default=None,
-        help="what is known: a text, a sound file, a picture's upper rows or opaque pixels, or a row with gaps "
+        help="what to continue: a text, a sound file, the upper rows or opaque pixels of an image, or a row with gaps "
         "(--prompt=-1,,2)",
     )
-    parser.add_argument("--length", type=int, default=None, help="symbols at most (default: 500, or a second)")
-    parser.add_argument("--seconds", type=float, default=None, help="of sound at most, in place of --length")
-    parser.add_argument("--context", default=None, help="a sound file, whose features the clip is to have (vocoders)")
+    parser.add_argument("--length", type=int, default=None, help="most symbols (default: 500, or a second)")
+    parser.add_argument("--seconds", type=float, default=None, help="maximum duration of sound, in place of --length")
+    parser.add_argument("--context", default=None, help="a sound file whose mel spectrogram conditions a vocoder")
     parser.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
-    parser.add_argument("--temperature", type=float, default=1.0, help="0: always the likeliest (default: %(default)s)")
+    parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument(
-        "--top-k", type=int, default=0, help="the k likeliest symbols only; 0: all (default: %(default)s)"
+        "--top-k", type=int, default=0, help="keep the k likeliest symbols; 0: all (default: %(default)s)"
     )
-    parser.add_argument("--top-p", type=float, default=1.0, help="the likeliest with this mass (default: %(default)s)")
-    parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same texts")
-    parser.add_argument("--out", type=Path, default=None, help="write to a file, whole or not at all: .wav, .png ...")
-    parser.add_argument("--png", type=Path, default=None, help="draw waveform, spectrogram and surprise of a clip")
-    parser.add_argument("--probabilities", action="store_true", help="beside pictures, what was expected of each pixel")
-    parser.add_argument("--stream", action="store_true", help="raw PCM on standard output, as it is made")
+    parser.add_argument("--top-p", type=float, default=1.0, help="keep the nucleus of this mass (default: %(default)s)")
+    parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same samples")
+    parser.add_argument("--out", type=Path, default=None, help="write to a file: .txt, .wav, .png, .csv, .json")
+    parser.add_argument("--png", type=Path, default=None, help="a figure of the clip: waveform, spectrogram, surprise")
+    parser.add_argument("--probabilities", action="store_true", help="E[x_i | x_<i] of each pixel beside the images")
+    parser.add_argument("--stream", action="store_true", help="write a sample as it is drawn; sound as raw PCM")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def _add_score(commands: Any) -> None:
-    parser = _command(commands, "score", score.score, "log-probabilities of texts, or of sound files, pictures or rows")
+    parser = _command(commands, "score", score, "log-probabilities of texts, sound files, images or rows")
     parser.add_argument(
-        "texts",
+        "items",
         nargs="*",
-        metavar="TEXT",
-        help="texts, sound files, pictures or rows, as the model has them; behind -- where one begins with a minus",
+        metavar="ITEM",
+        help="texts, sound files, images or rows, depending on the model; behind -- if one begins with a minus",
     )
-    parser.add_argument("--file", type=Path, help="score a file of any size: each line, or the whole as one long text")
+    parser.add_argument("--file", help="score the items of a file, or of standard input (-): each line, or one text")
     parser.add_argument("--encoding", default=None, help="of a file of text (default: utf-8)")
-    parser.add_argument("--prefix", default=None, help="score what follows this text or sound file, given it")
+    parser.add_argument("--prefix", default=None, help="score the continuation of this text or sound file")
     parser.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
-    parser.add_argument("--no-end", action="store_true", help="leave the end symbol out: the text may go on")
-    parser.add_argument("--p-value", action="store_true", help="the rank among held-out items: low ones are strange")
-    parser.add_argument("--two-sided", action="store_true", help="count items that are too likely as strange, too")
+    parser.add_argument("--no-end", action="store_true", help="leave the end symbol out: the item may go on")
+    parser.add_argument("--p-value", action="store_true", help="the rank among held-out items; low ones are anomalous")
+    parser.add_argument("--two-sided", action="store_true", help="p-value of items that are too unlikely or too likely")
+    _add_unknown(parser)
     parser.add_argument("--background", default=None, metavar="RUN", help="likelihood ratio against this model")
     parser.add_argument("--json", action="store_true", help="one JSON document, with every symbol's log-probability")
 
 
-def _add_evaluate(commands: Any) -> None:
-    parser = _command(commands, "evaluate", report.evaluate, "nats and bits per symbol on held-out data")
+def _add_unknown(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
-        "--data.path", dest="path", help="score this file, all of it, in place of the run's held-out data"
+        "--unknown",
+        choices=["error", "skip", "count"],
+        default=None,
+        help="what has no symbol: an error, left out and counted, or scored with the model's unknown symbol "
+        "(default: the unknown symbol where there is one, else an error)",
     )
+
+
+def _add_evaluate(commands: Any) -> None:
+    parser = _command(commands, "evaluate", evaluate, "nats and bits per symbol on held-out data")
+    parser.add_argument("--data.path", dest="path", help="score all of this file instead of the run's held-out data")
     parser.add_argument(
         "--data.encoding", dest="encoding", help="of that file of text (default: that of the run's data)"
     )
+    _add_unknown(parser)
     parser.add_argument(
-        "--orders", type=int, default=1, help="average over so many orders and masks (default: %(default)s)"
+        "--orders", type=int, default=1, help="mixture of this many factorisations (default: %(default)s)"
     )
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def _add_calibrate(commands: Any) -> None:
-    parser = _command(commands, "calibrate", report.calibrate, "keep the held-out scores of a run for p-values")
+    parser = _command(commands, "calibrate", calibrate, "keep held-out scores with a run for p-values")
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 
 def _add_app(commands: Any) -> None:
-    parser = commands.add_parser("app", help="a page in the browser to sample and score", allow_abbrev=False)
+    parser = commands.add_parser("app", help="sample and score in the browser", allow_abbrev=False)
     parser.set_defaults(command=_app)
     parser.add_argument("runs", nargs="*", metavar="RUN", help="runs to offer besides the models that come with seqgen")
     parser.add_argument("--host", default="127.0.0.1", help="the address to serve at (default: %(default)s)")
     parser.add_argument("--port", type=int, default=7860, help="(default: %(default)s)")
     parser.add_argument("--auth", metavar="NAME:PASSWORD", help="ask for this name and password")
-    parser.add_argument("--insecure", action="store_true", help="let others in through --host without a password")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument("--insecure", action="store_true", help="serve beyond this machine without a password")
+    _add_common(parser)
 
 
 def _add_info(commands: Any) -> None:
-    parser = _command(commands, "info", report.info, "what a model is and where it comes from")
+    parser = _command(commands, "info", info, "what a model is and where it comes from")
     parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _add_common(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    parser.add_argument(
+        "--import",
+        dest="imports",
+        action="append",
+        default=[],
+        metavar="MODULE",
+        help="import a module that defines classes of your own",
+    )
 
 
 class _Version(argparse.Action):
@@ -164,7 +213,7 @@ def _command(commands: Any, name: str, run: Callable[[argparse.Namespace], None]
     parser: argparse.ArgumentParser = commands.add_parser(name, help=help, description=help, allow_abbrev=False)
     parser.set_defaults(command=run)
     parser.add_argument("run", metavar="RUN", help="a run folder, its model/ folder, or the name of a bundled model")
-    parser.add_argument("--device", default="cpu", help="cpu, cuda, cuda:1 ... (default: %(default)s)")
+    _add_common(parser)
     return parser
 
 

@@ -1,106 +1,113 @@
 """The command `seqgen sample`."""
 
 import argparse
+import contextlib
 import json
 import random
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgen.cli.common import labels, loaded, printable
+from seqgen.cli.common import labels, loaded, printable, warn
 from seqgen.config import SeqgenError
 
 if TYPE_CHECKING:
-    from seqgen.inference.conditioning import Label
+    from seqgen.modality import Request
     from seqgen.pipeline import Pipeline
+
+SPECIAL = ("seconds", "context", "png", "probabilities", "stream")
+"""Options that only some modalities have."""
 
 
 def sample(options: argparse.Namespace) -> None:
-    """Print texts and rows, or write clips and pictures to files."""
+    """Print samples, write them to files, or stream one."""
+    from seqgen.modality import Request
+
     pipeline = loaded(options)
+    modality, codec = pipeline.modality, pipeline.codec
+    given = [name for name in SPECIAL if getattr(options, name) is not None and getattr(options, name) is not False]
+    if wrong := [name for name in given if name not in modality.options]:
+        raise SeqgenError(f"--{wrong[0]} does not go with models of {modality.noun}")
     if options.seed is None:
-        options.seed = random.SystemRandom().getrandbits(31)  # here, so that --json can tell it
-    names = ("prompt", "length", "temperature", "top_k", "top_p", "seed")
-    choices = {name: getattr(options, name) for name in names}
-    label = labels(options.label)
-    if options.probabilities and pipeline.codec.unit != "image":
-        raise SeqgenError(f"--probabilities is for models of pictures; this is one of {type(pipeline.codec).__name__}")
-    if pipeline.codec.unit == "second":
-        _sample_sounds(pipeline, options, label, choices)
-        return
-    if options.out is not None and not options.out.parent.is_dir():
-        raise SeqgenError(f"{str(options.out)!r} cannot be written: there is no folder {str(options.out.parent)!r}")
-    sound = {name: getattr(options, name) for name in ("seconds", "context", "png", "stream")}
-    if wrong := [f"--{name}" for name, value in sound.items() if value is not None and value is not False]:
-        raise SeqgenError(f"{wrong[0]} is for models of sound; this is one of {type(pipeline.codec).__name__}")
-    if pipeline.codec.length is not None:
-        _sample_vectors(pipeline, options, label, choices)
-        return
-    if options.n == 1 and not options.json and options.out is None:
-        for piece in pipeline.stream(label=label, **choices):
-            print(printable(piece), end="", flush=True)
-        print()
-        return
-    texts = pipeline.sample(options.n, label=label, **choices)
-    separator = "\n" if all("\n" not in text for text in texts) else "\n" + "-" * 40 + "\n"
-    document = (
-        json.dumps({**choices, "label": label, "samples": texts}, indent=2) if options.json else separator.join(texts)
-    )
-    if options.out is None:
-        print(printable(document))
-    else:
-        from seqgen.checkpoints.folder import write_atomically
-
-        write_atomically(options.out, (document + "\n").encode("utf-8", "surrogatepass"))
-
-
-def _sample_vectors(pipeline: "Pipeline", options: argparse.Namespace, label: "Label", choices: dict[str, Any]) -> None:
-    """Rows as lines of comma-separated text, pictures side by side in one PNG file."""
-    from seqgen.checkpoints.folder import write_atomically
-    from seqgen.codecs import Table
-
-    codec = pipeline.codec
-    if not isinstance(codec, Table) and (options.out is None or options.out.suffix.lower() != ".png" or options.json):
-        raise SeqgenError("expected --out pictures.png, and no --json, for a model of pictures")
-    items = pipeline.sample(options.n, label=label, **choices)
-    if not isinstance(codec, Table):
-        from seqgen.media.grid import grid, png
-        from seqgen.output import Sampling
-        from seqgen.sheet import expected, sheet
-
-        drawn = grid(items)
-        if options.probabilities:
-            sampling = Sampling(options.temperature, options.top_k, options.top_p)
-            drawn = sheet(items, expected(pipeline, items, label, options.prompt, sampling))
-        alone = len(items) == 1 and not options.probabilities
-        write_atomically(options.out, png(drawn, 1 if alone else 4))  # one alone can be scored, and completed
-        print(options.out)
-        return
-    lines = "\n".join([codec.header, *map(codec.line, items)])
-    text = json.dumps({**choices, "label": label, "samples": items}, indent=2) if options.json else lines
-    if options.out is None:
-        print(text)
-    else:
-        write_atomically(options.out, (text + "\n").encode())
-
-
-def _sample_sounds(pipeline: "Pipeline", options: argparse.Namespace, label: "Label", choices: dict[str, Any]) -> None:
-    from seqgen import sounds
-
+        options.seed = random.SystemRandom().getrandbits(31)  # here, so that --json can report it
+    choices = {name: getattr(options, name) for name in ("length", "temperature", "top_k", "top_p", "seed")}
+    choices["prompt"] = None if options.prompt is None else modality.read(codec, options.prompt)
     if options.seconds is not None:
         if options.length is not None:
             raise SeqgenError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
-        if not 0 <= options.seconds < 1e6:
-            raise SeqgenError(f"--seconds is {options.seconds}, expected a number from 0 to below 1,000,000")
-        choices["length"] = round(options.seconds * sounds.codec(pipeline).rate)
-    if options.stream:
-        if options.n != 1 or options.out is not None or options.json or options.png is not None:
-            raise SeqgenError("--stream writes one clip to standard output, without -n, --out, --png and --json")
-        sounds.pour(pipeline, options.context, label, choices)
-        return
-    if options.out is None:
-        raise SeqgenError("expected --out clip.wav, or --stream for raw PCM on standard output")
-    files = sounds.save(pipeline, options.n, options.out, options.png, options.context, label, choices)
-    if options.json:
-        asked = {**choices, "label": label, "context": options.context}
-        print(json.dumps({**asked, "files": [str(file) for file in files]}, indent=2))
+        choices["length"] = modality.symbols(codec, options.seconds)
+    request = Request(labels(options.label), options.context, choices, options.out, options.png, options.probabilities)
+    modality.check(request, options.json)  # before the long work
+    plainly_printed = options.n == 1 and request.out is None and not options.json and request.png is None
+    if options.stream or (modality.streams and plainly_printed):
+        if not plainly_printed:
+            raise SeqgenError("--stream writes one sample to standard output, without -n, --out, --png and --json")
+        _stream(pipeline, request)
+    elif request.out is None and not modality.printable:
+        raise SeqgenError(f"expected --out FILE, such as clip{modality.suffixes[0]}, or --stream for raw data")
     else:
-        print("\n".join(map(str, files)))
+        _sample(pipeline, options.n, request, options.json)
+
+
+def _stream(pipeline: "Pipeline", request: "Request") -> None:
+    pieces = pipeline.stream(label=request.label, condition=request.condition, **request.choices)
+    pipeline.modality.stream(pipeline.codec, pieces, sys.stdout)
+    _remark(pipeline, [], request)
+
+
+def _sample(pipeline: "Pipeline", n: int, request: "Request", as_json: bool) -> None:
+    modality, codec = pipeline.modality, pipeline.codec
+    with _progress(pipeline, n) as watch:
+        items = pipeline.sample(n, label=request.label, condition=request.condition, watch=watch, **request.choices)
+    _remark(pipeline, items, request)
+    document = {**request.choices, "label": request.label}
+    if request.condition is not None:
+        document["context"] = str(request.condition)
+    if request.out is not None and not (as_json and request.out.suffix.lower() == ".json"):
+        files = list(map(str, modality.save(pipeline, items, request)))
+        print(json.dumps({**document, "files": files}, indent=2) if as_json else printable("\n".join(files)))
+        return
+    text = modality.show(codec, items)
+    if as_json:
+        text = json.dumps({**document, "samples": [modality.plain(codec, item) for item in items]}, indent=2)
+    if request.out is None:
+        print(printable(text))
+    else:
+        _write(request.out, text)
+
+
+def _write(path: Path, text: str) -> None:
+    from seqgen.media.files import write_atomically
+
+    write_atomically(path, (text + "\n").encode("utf-8", "surrogatepass"))
+
+
+def _remark(pipeline: "Pipeline", items: list[Any], request: "Request") -> None:
+    if (remark := pipeline.modality.remark(pipeline, items, request)) is not None:
+        warn(f"note: {remark}")
+
+
+@contextlib.contextmanager
+def _progress(pipeline: "Pipeline", n: int) -> Iterator[Callable[[int, int], None]]:
+    """A bar of symbols on a terminal, and at the end a line about the speed where the modality has one."""
+    from tqdm import tqdm
+
+    began, drawn = time.monotonic(), 0
+
+    def speed() -> str | None:
+        return pipeline.modality.speed(pipeline.codec, n, drawn, time.monotonic() - began)
+
+    with tqdm(unit="symbol", disable=None, leave=False, file=sys.stderr) as bar:
+
+        def watch(count: int, most: int) -> None:
+            nonlocal drawn
+            drawn, bar.total = count, most
+            if count % 100 == 0:
+                bar.set_postfix_str(speed() or "", refresh=False)
+                bar.update(count - bar.n)
+
+        yield watch
+    if (told := speed()) is not None:
+        warn(told)

@@ -31,6 +31,7 @@ class Chars(Codec):
     """
 
     learns = False
+    modality = "text"
     unit = "character"
 
     def __init__(self, alphabet: Sequence[str] | None = None, end: bool = False, unknown: bool = False) -> None:
@@ -67,10 +68,12 @@ class Chars(Codec):
             return symbols
         if self.unknown is None:
             place = int(known.argmin())
-            raise UnknownSymbol(
+            error = UnknownSymbol(
                 f"character {text[place]!r} (U+{points[place]:04X}) at position {position + place} "
                 f"is not in the alphabet of {len(self.alphabet)} characters"
             )
+            error.position = position + place
+            raise error
         return np.where(known, symbols, self.unknown)
 
     def encode_all(self, items: Sequence[str]) -> tuple[Tensor, list[int]]:
@@ -81,6 +84,13 @@ class Chars(Codec):
             return self.encode("".join(items)), [len(item) for item in items]
         except UnknownSymbol:  # its position counts from the start of the joined text
             return super().encode_all(items)
+
+    def drop_unknown(self, item: str) -> tuple[str, int]:
+        """A text without the characters outside the alphabet, and how many these were."""
+        check_text(item)
+        inside = np.isin(_points(item), self._points)
+        kept = "".join(character for character, one in zip(item, inside.tolist(), strict=True) if one)
+        return kept, int((~inside).sum())
 
     def decode(self, symbols: Tensor) -> str:
         """The text, up to the first end symbol. Raises SeqgenError for a symbol outside the vocabulary."""

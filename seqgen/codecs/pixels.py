@@ -51,6 +51,7 @@ class Pixels(Vectors):
     [0, 1, 1, 0]
     """
 
+    modality = "image"
     unit = "image"
     learns = False
 

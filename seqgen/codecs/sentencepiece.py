@@ -35,6 +35,7 @@ class SentencePiece(Codec):
         model: The trained model in base64, stored in the checkpoint; None: `fit` trains it.
     """
 
+    modality = "text"
     unit = "character"
 
     def __init__(

@@ -31,6 +31,7 @@ class Sound(Codec):
     """
 
     learns = False
+    modality = "sound"
     unit = "second"
 
     def __init__(self, rate: int) -> None:

@@ -41,6 +41,7 @@ class Table(Vectors):
     """
 
     size = None
+    modality = "table"
     unit = "row"
 
     def __init__(

@@ -17,12 +17,13 @@ from seqgen.codecs import MuLaw
 from seqgen.codecs.sound import Sound
 from seqgen.config import describe
 from seqgen.data.clips import Preparation, decoded, entries
-from seqgen.data.corpus import Corpus, DataError
+from seqgen.data.corpus import Corpus
 from seqgen.data.layout import cut, divide
 from seqgen.data.loader import Loader, rng
 from seqgen.data.module import DataModule
 from seqgen.data.windows import Windows
 from seqgen.media.audio import Clip
+from seqgen.media.files import DataError
 from seqgen.media.mel import LogMel
 from seqgen.model import Batch
 
@@ -62,6 +63,10 @@ class Audio(DataModule):
         seed: Of the split and of the order of training.
     """
 
+    folders = True
+    content = "sound files"
+    planned = ("batch_size", "length", "by", "seed")
+
     def __init__(
         self,
         path: str | None = None,
@@ -80,7 +85,7 @@ class Audio(DataModule):
         features: LogMel | None = None,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(path, corpus, val, test, labels or [])
         self.codec = codec = MuLaw() if codec is None else codec
         if not isinstance(codec, Sound):
             raise DataError(f"codec is {type(codec).__name__}, expected one of sounds, such as MuLaw")
@@ -94,13 +99,10 @@ class Audio(DataModule):
             )
         if by is not None and by not in (labels or []):
             raise DataError(f"by is {by!r}, expected one of the labels {labels or []}")
-        self.source = path or corpus
-        self.shares = (val, test)
-        self.label_columns, self.pattern, self.by = labels or [], pattern, by
+        self.pattern, self.by = pattern, by
         self.preparation = Preparation(self.rate, trim, normalize, corrupt)
         self.features = features
         self.seed = seed
-        self.labels = {}
 
     def _check(self, trim: float | None, pattern: str | None) -> None:
         if self.batch_size < 1 or not (trim is None or trim > 0):
@@ -113,16 +115,6 @@ class Audio(DataModule):
             raise DataError(f"pattern is {pattern!r}, expected a regular expression: {error}") from None
 
     # -- files
-
-    def located(self) -> tuple[Path, str]:
-        """The folder, the file or the table, and the licence. Raises DataError when it is not there."""
-        if self.source is None:
-            raise DataError("no data: expected --data.path FOLDER")
-        corpus = self.source if isinstance(self.source, Corpus) else None
-        path, licence = (corpus.prepare(), corpus.licence) if corpus else (Path(str(self.source)), "not stated")
-        if not path.exists():
-            raise DataError(f"no file or folder {str(path)!r}; expected sound files")
-        return path, licence
 
     def fingerprint(self, path: Path) -> str:
         """Decode what is not in the cache yet; the SHA-256 of all samples and labels."""
@@ -137,14 +129,10 @@ class Audio(DataModule):
 
     def read(self, path: Path) -> None:
         """Classes of labels and the split."""
-        values = [{entry.labels[place] for entry in self.entries} - {""} for place in range(len(self.label_columns))]
-        self.name_labels(values, path)
-        classes = [{value: number for number, value in enumerate(["", *names])} for names in self.labels.values()]
-        rows = [[known[value] for known, value in zip(classes, entry.labels, strict=True)] for entry in self.entries]
-        self.said = np.array(rows, np.int64).reshape(len(rows), len(classes))
+        self.label_numbers = self.number_labels([entry.labels for entry in self.entries], path)
         self.starts = np.append(0, self.ends[:-1])
-        said = self.said if classes else None
-        self.windows = Windows(self.codec, self.samples, self.starts, self.ends, said, self.features)
+        numbers = self.label_numbers if self.label_columns else None
+        self.windows = Windows(self.codec, self.samples, self.starts, self.ends, numbers, self.features)
         self.sizes = self.windows.sizes
         self.parts = divide([entry.split for entry in self.entries], self._keys(), self.shares, self.seed)
 
@@ -157,10 +145,13 @@ class Audio(DataModule):
 
     @property
     def plan(self) -> dict[str, Any]:
-        """The spans and the split."""
-        own = {name: getattr(self, name) for name in ("batch_size", "length", "by", "seed")}
-        features = None if self.features is None else describe(self.features)
-        return {**own, "val and test": list(self.shares), "features": features}
+        """The crops, the split and the features."""
+        return {**super().plan, "features": None if self.features is None else describe(self.features)}
+
+    @property
+    def training_symbols(self) -> float:
+        """Of all clips, the end symbols included."""
+        return float(self.sizes[self.parts["train"]].sum())
 
     # -- batches
 
@@ -174,9 +165,9 @@ class Audio(DataModule):
     @property
     def _back(self) -> int | None:
         """How many symbols a span is read behind; None if that is for the span to say."""
-        if self.past is None or self.features is None:
-            return self.past
-        return self.past + self.features.hop  # the conditioning of the first frame lacks the one before it
+        if self.left_context is None or self.features is None:
+            return self.left_context
+        return self.left_context + self.features.hop  # the conditioning of the first frame lacks the one before it
 
     def train_dataloader(self) -> Loader:
         """Windows of like length, so that little is padding, in an order of its own for every epoch."""
@@ -231,8 +222,8 @@ class Audio(DataModule):
         batches = self._layout(clips, 0)
         read = sum(len(batch) * int((batch[:, 3] - batch[:, 1]).max()) for batch in batches)
         reach = "all there is"
-        if self.past is not None:
-            reach = f"{self.past} samples ({1000 * self.past / self.rate:.0f} ms)"
+        if self.left_context is not None:
+            reach = f"{self.left_context} samples ({1000 * self.left_context / self.rate:.0f} ms)"
         return (
             f"{len(clips)} clips to train on, {self.sizes[clips].sum() / self.rate / 60:.1f} minutes; the model looks "
             f"back on {reach}; of the positions in a batch {self.sizes[clips].sum() / read:.1%} carry loss"

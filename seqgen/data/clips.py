@@ -14,11 +14,11 @@ from typing import IO, Literal, NamedTuple
 import numpy as np
 from tqdm import tqdm
 
-from seqgen.checkpoints.folder import write_atomically
-from seqgen.data.corpus import CLIPS, DataError
+from seqgen.data.corpus import CLIPS
 from seqgen.data.fetch import cache
 from seqgen.media import audio
 from seqgen.media.audio import AudioError
+from seqgen.media.files import DataError, write_atomically
 
 SUFFIXES = {".wav", ".flac", ".ogg", ".oga", ".opus", ".mp3", ".aiff", ".aif", ".au", ".w64", ".caf"}
 PARTS = ("train", "val", "test")

@@ -14,9 +14,10 @@ from pathlib import Path
 from types import ModuleType
 
 from seqgen.data import corpus
-from seqgen.data.corpus import CLIPS, Corpus, DataError, write_clips
+from seqgen.data.corpus import CLIPS, Corpus, write_clips
 from seqgen.data.fetch import cache, extract, http, made_folder
 from seqgen.media import audio
+from seqgen.media.files import DataError
 
 LIMIT = 256 << 30  # maximum unpacked size in bytes; the largest subset of LibriTTS has about 60 GB
 

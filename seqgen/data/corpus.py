@@ -4,21 +4,14 @@ import csv
 import hashlib
 import os
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from seqgen.config import SeqgenError
-
-PIECE = 1 << 20
-"""Characters that are read at once."""
+from seqgen.media.files import DataError
 
 CLIPS = "clips.csv"
 """Name of the table in a folder of audio clips. It is written last, so a folder that has it is complete."""
-
-
-class DataError(SeqgenError):
-    """Data that cannot be used; the message says which file, what was found and what was expected."""
 
 
 class Corpus(ABC):
@@ -33,45 +26,6 @@ class Corpus(ABC):
 
         A folder of audio clips has the table that `write_clips` writes.
         """
-
-
-def locate(source: "str | Corpus | None") -> tuple[Path, str]:
-    """The file behind a source, and its licence. Raises DataError when there is no such file."""
-    if source is None:
-        raise DataError("no data: expected --data.path FILE")
-    path, licence = (source.prepare(), source.licence) if isinstance(source, Corpus) else (Path(source), "not stated")
-    if not path.is_file():
-        raise DataError(f"no file {str(path)!r}; expected a text file")
-    return path, licence
-
-
-def read(path: Path, encoding: str = "utf-8") -> Iterator[str]:
-    """The text of a file in pieces: line ends become "\\n", a byte order mark at the start is dropped.
-
-    Raises DataError where the bytes are not text in that encoding.
-    """
-    try:
-        with path.open(encoding=encoding) as file:
-            piece = file.read(PIECE).removeprefix("\ufeff")
-            while piece:
-                yield piece
-                piece = file.read(PIECE)
-    except LookupError:
-        raise DataError(f"encoding is {encoding!r}, no text encoding of Python; try utf-8, latin-1 or cp1252") from None
-    except UnicodeError as error:
-        raise DataError(f"{path} is not {encoding}: {error}; say which encoding it has") from None
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror}") from None
-
-
-def lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, without their ends."""
-    rest = ""
-    for piece in pieces:
-        *whole, rest = (rest + piece).split("\n")
-        yield from whole
-    if rest:
-        yield rest
 
 
 def sha256(path: Path) -> str:

@@ -2,18 +2,19 @@
 
 import hashlib
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from seqgen.codecs.pixels import GREY, Pixels, binarized
-from seqgen.data.corpus import Corpus, DataError, sha256
+from seqgen.data.corpus import Corpus, sha256
 from seqgen.data.layout import divide
-from seqgen.data.loader import rng
+from seqgen.data.loader import PARTS, rng
 from seqgen.data.pictures import files, pictures
 from seqgen.data.vectors import Vectors
+from seqgen.media.files import DataError
 
 MUTANT = 2**32
 """What sets the draws of mutations apart from those of binarization."""
@@ -48,6 +49,10 @@ class Images(Vectors):
         seed: Of the split, of the order of training and of the draws.
     """
 
+    folders = True
+    content = "images"
+    planned = ("batch_size", "levels", "binarize", "mutation", "shape", "transposed", "seed")
+
     def __init__(
         self,
         path: str | None = None,
@@ -63,7 +68,7 @@ class Images(Vectors):
         test: float = 0.1,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(path, corpus, val, test, [] if label is None else [label])
         if batch_size < 1 or not 2 <= levels <= 256:
             raise DataError(f"batch_size {batch_size}, levels {levels}: expected 1 or more, 2 to 256")
         if binarize is not None and levels != 2:
@@ -72,23 +77,9 @@ class Images(Vectors):
             raise DataError(f"mutation is {mutation}, expected a share from 0 to 1")
         if shape is not None and (len(shape) not in (2, 3) or min(shape) < 1 or shape[2:] not in ([], [1], [3])):
             raise DataError(f"shape is {shape}, expected height, width and maybe channels, 1 or 3")
-        self.source = path or corpus
         self.batch_size, self.levels, self.binarize, self.mutation = batch_size, levels, binarize, mutation
         self.shape, self.transposed = shape, transposed
-        self.shares = (val, test)
-        self.label_columns = [] if label is None else [label]
-        self.labels = {}
         self.seed = seed
-
-    def located(self) -> tuple[Path, str]:
-        """The file or the folder, and its licence. Raises DataError when it is not there."""
-        if self.source is None:
-            raise DataError("no data: expected --data.path FILE or FOLDER")
-        corpus = self.source if isinstance(self.source, Corpus) else None
-        path, licence = (corpus.prepare(), corpus.licence) if corpus else (Path(str(self.source)), "not stated")
-        if not path.exists():
-            raise DataError(f"no file or folder {str(path)!r}; expected pictures")
-        return path, licence
 
     def fingerprint(self, path: Path) -> str:
         """The SHA-256 of all files, with their names."""
@@ -107,13 +98,14 @@ class Images(Vectors):
         if channels not in (1, 3):
             raise DataError(f"{path}: pictures of {channels} channels, expected 1 or 3")
         codec = Pixels(height, width, channels, self.levels, drawn=self.binarize is not None)
-        held = getattr(self, "codec", codec)  # that of a model which is to be evaluated
+        held = self.codec if self.reading_whole else codec  # that of the model which is evaluated
         if isinstance(held, Pixels) and (held.shape, held.levels) != (codec.shape, codec.levels):
             one, other = (f"{each.shape} of {each.levels} levels" for each in (codec, held))
             raise DataError(f"{path}: pictures (height, width, channels) are {one}, the model's {other}")
         self.codec = self.pixels = codec
         self.values, self.classes = np.ascontiguousarray(values).reshape(len(values), -1), found.classes
-        self.number_labels([(name,) if self.label_columns else () for name in found.classes], path)
+        rows = [(name,) if self.label_columns else () for name in found.classes]
+        self.label_numbers = self.number_labels(rows, path)
         keys = [hashlib.blake2b(row.tobytes(), digest_size=8).hexdigest() for row in self.values]
         self.parts = divide(found.parts, keys, self.shares, self.seed)
         self.drawn = self.values
@@ -142,13 +134,6 @@ class Images(Vectors):
         return np.where(random.random(x.shape, np.float32) < self.mutation, drawn, x)
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """The pixels, the split and the batches."""
-        names = ("batch_size", "levels", "binarize", "mutation", "shape", "transposed", "seed")
-        own = {name: getattr(self, name) for name in names}
-        return {**own, "label": self.label_columns, "val and test": list(self.shares)}
-
-    @property
     def report(self) -> str:
         """The pictures, and what was done to them."""
         pixels = self.pixels
@@ -162,8 +147,9 @@ class Images(Vectors):
         if self.mutation:
             how += f"; {self.mutation:.0%} of the pixels drawn at random"
         size = f"{pixels.height} x {pixels.width} x {pixels.channels}"
-        train, val, test = (len(self.parts[part]) for part in ("train", "val", "test"))
-        return f"{train} pictures of {size} to train on, {val} to validate and {test} to test on, {how}"
+        train, val, calibration, test = (len(self.parts[part]) for part in PARTS)
+        held_out = f"{val} to validate, {calibration} to calibrate and {test} to test on"
+        return f"{train} pictures of {size} to train on, {held_out}, {how}"
 
 
 def _drawn(values: np.ndarray, *numbers: int) -> np.ndarray:

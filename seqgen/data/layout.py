@@ -5,25 +5,29 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from seqgen.data.clips import PARTS
-from seqgen.data.loader import counts
+from seqgen.data.loader import PARTS, counts
 
 
 def divide(given: Sequence[str], keys: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, np.ndarray]:
-    """Places of the clips of each part; clips of one key stay together, if no part is given. Raises DataError.
+    """The items of each part, as indices; items with the same key go to the same part. Raises DataError.
 
-    A part that occurs in `given` (train, val, test or nothing, of every clip) is what that says. All others are divided
-    in the order of hashes of key and seed: `shares` are those of val and test, a fraction or a number of keys. Where
-    some parts are given, test has no share; where these are not val, val has a share of train, too.
+    A part that occurs in `given` (train, val, test or nothing, for every item) is taken from there. All other items are
+    divided in the order of hashes of key and seed: `shares` are those of val and test, a fraction or a number of keys.
+    Where some parts are given, test has no share; where none of these is val, val has a share of train. Half of val,
+    the first in the order of the hashes, becomes the calibration part.
     """
-    part = np.array(given, "<U5")
+    part = np.array(given, "<U11")
+    secret = str(seed).encode()
+    hashes = [hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=secret).hexdigest() for key in keys]
     free = (part == "") | ((part == "train") & ("val" not in given))
     if free.any():
-        secret = str(seed).encode()
-        hashes = [hashlib.blake2b(key.encode("utf-8", "surrogateescape"), key=secret).hexdigest() for key in keys]
         groups, rank = np.unique(np.array(hashes)[free], return_inverse=True)
         val, test = counts(len(groups), (0 if "val" in given else shares[0], 0 if any(given) else shares[1]))
         part[free] = np.array(["val", "test", "train"])[np.searchsorted([val, val + test], rank, side="right")]
+    val = part == "val"
+    if val.any():
+        groups, rank = np.unique(np.array(hashes)[val], return_inverse=True)
+        part[val] = np.where(rank < len(groups) // 2, "calibration", "val")
     return {name: np.flatnonzero(part == name) for name in PARTS}
 
 

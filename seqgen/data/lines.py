@@ -7,16 +7,17 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import islice
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from seqgen.codec import Codec
 from seqgen.codecs import Chars
-from seqgen.data.corpus import Corpus, DataError, lines, read
+from seqgen.data.corpus import Corpus
 from seqgen.data.loader import Loader, counts, rng, store, tensor
 from seqgen.data.module import DataModule
+from seqgen.media.files import DataError, lines, read_text
 from seqgen.model import Batch, Context
 
 
@@ -50,6 +51,8 @@ class Lines(DataModule):
         seed: Of the split and of the order of training.
     """
 
+    planned = ("batch_size", "column", "weight", "distinct", "seed")
+
     def __init__(
         self,
         path: str | None = None,
@@ -65,18 +68,14 @@ class Lines(DataModule):
         encoding: str = "utf-8",
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(path, corpus, val, test, labels or [])
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}, expected 1 or more")
         if column is None and (labels or weight):
-            raise DataError("labels and weight are columns of a table: name the texts' column too, --data.column")
-        self.source = path or corpus
+            raise DataError("labels and weight are columns of a table: name the texts' column, too")
         self.codec = codec or Chars(end=True)
         self.batch_size = batch_size
-        self.shares = (val, test)
         self.column = column
-        self.label_columns = labels or []
-        self.labels = {}
         self.weight = weight
         self.distinct = distinct
         self.encoding = encoding
@@ -89,10 +88,10 @@ class Lines(DataModule):
         keys = bytearray()
         for item in self._items():
             for value, found in zip(item.labels, values, strict=True):
-                found.update([value] if value else [])
+                found.add(value)
             text = item.text.encode("utf-8", "surrogatepass")
             keys += hashlib.blake2b(text, digest_size=8, key=str(self.seed).encode()).digest()
-        self.name_labels(values, path)
+        self.classes = self.name_labels(values, path)
         self.parts = self._split(np.frombuffer(keys, np.uint64))
         training = np.zeros(len(keys) // 8, bool)
         training[self.parts["train"]] = True
@@ -101,12 +100,17 @@ class Lines(DataModule):
         self._store()
 
     def _items(self) -> Iterator[Item]:
-        pieces = read(self.path, self.encoding)
+        pieces = read_text(self.path, self.encoding)
         if self.column is None:
-            return (Item(line) for line in lines(pieces) if line)
-        return self._table(lines(pieces))
+            return self._known((number, Item(line)) for number, line in enumerate(lines(pieces), 1) if line)
+        return self._known(self._table(lines(pieces)))
 
-    def _table(self, rows: Iterator[str]) -> Iterator[Item]:
+    def _known(self, items: Iterator[tuple[int, Item]]) -> Iterator[Item]:
+        """The items that are used."""
+        self.skipped = []
+        return (item for line, item in items if self.admits(f"line {line}", item.text))
+
+    def _table(self, rows: Iterator[str]) -> Iterator[tuple[int, Item]]:
         comma = self.path.suffix == ".csv"
         reader = csv.DictReader(
             (f"{row}\n" for row in rows),  # the end of a line may stand in a quoted text
@@ -117,7 +121,7 @@ class Lines(DataModule):
         if absent := [name for name in wanted if name not in (reader.fieldnames or ())]:
             raise DataError(
                 f"{self.path} has no column {absent[0]!r}; its header, cut at {'commas' if comma else 'tabs'}, is "
-                f"{reader.fieldnames}. A file that is no table wants --data.column null --data.labels null"
+                f"{reader.fieldnames}. A file that is no table wants column=null and labels=null"
             )
         try:
             for row in reader:
@@ -125,7 +129,8 @@ class Lines(DataModule):
                     raise DataError(f"{self.path}, line {reader.line_num}: fewer columns than the header has")
                 weight = self._number(row[self.weight], reader) if self.weight else 1.0
                 if row[self.column] and weight:
-                    yield Item(row[self.column], tuple(row[name] for name in self.label_columns), weight)
+                    labels = tuple(row[name] for name in self.label_columns)
+                    yield reader.line_num, Item(row[self.column], labels, weight)
         except csv.Error as error:
             raise DataError(f"{self.path}, line {reader.line_num}: {error}") from None
 
@@ -149,13 +154,13 @@ class Lines(DataModule):
             keys = np.argsort(rng(self.seed).permutation(len(keys)))
         ranked, rank = np.unique(keys, return_inverse=True)
         val, test = counts(len(ranked), self.shares)
-        part = np.searchsorted([val, val + test], rank, side="right")  # 0 val, 1 test, 2 train
-        return {name: np.flatnonzero(part == code) for code, name in enumerate(("val", "test", "train"))}
+        # The first half of the items of val calibrates.
+        part = np.searchsorted([val // 2, val, val + test], rank, side="right")
+        return {name: np.flatnonzero(part == code) for code, name in enumerate(("calibration", "val", "test", "train"))}
 
     def _store(self) -> None:
         closing = self.codec.close(torch.zeros(0, dtype=torch.int64))
-        lengths, said, weights = array("q"), array("q"), array("f")  # a number each: many items take little memory
-        classes = [{value: number for number, value in enumerate(["", *names])} for names in self.labels.values()]
+        lengths, numbers, weights = array("q"), array("q"), array("f")  # a number each: many items take little memory
 
         def sequences() -> Iterator[torch.Tensor]:
             items = self._items()
@@ -163,14 +168,14 @@ class Lines(DataModule):
                 symbols, counted = self.codec.encode_all([item.text for item in group])
                 lengths.extend(count + len(closing) for count in counted)
                 for item in group:
-                    said.extend(known[value] for known, value in zip(classes, item.labels, strict=True))
+                    numbers.extend(known[value] for known, value in zip(self.classes, item.labels, strict=True))
                     weights.append(item.weight)
                 ends = np.cumsum(counted).repeat(len(closing))
                 yield torch.from_numpy(np.insert(symbols.numpy(), ends, closing.numpy().repeat(len(counted))))
 
         self.symbols = store(sequences(), self.symbols_known)
         self.ends = np.cumsum(lengths)
-        self.said = np.array(said, np.int64).reshape(len(lengths), len(classes))
+        self.label_numbers = np.array(numbers, np.int64).reshape(len(lengths), len(self.classes))
         self.weights = np.array(weights, np.float32) if self.weight else None
 
     def texts(self, part: str) -> Iterator[str]:
@@ -178,12 +183,16 @@ class Lines(DataModule):
         wanted = frozenset(self.parts[part].tolist())
         return (item.text for place, item in enumerate(self._items()) if place in wanted)
 
+    def training_texts(self) -> Iterator[str]:
+        """The texts of the training part."""
+        return self.texts("train")
+
     @property
-    def plan(self) -> dict[str, Any]:
-        """The columns, the split and the batches."""
-        names = ("batch_size", "column", "weight", "distinct", "seed")
-        own = {name: getattr(self, name) for name in names}
-        return {**own, "labels": self.label_columns, "val and test": list(self.shares)}
+    def training_symbols(self) -> float:
+        """Of all items, the end symbols included, each times its item's weight."""
+        lengths = self._length(self.parts["train"])
+        weights = 1.0 if self.weights is None else self.weights[self.parts["train"]].astype(np.float64)
+        return float((lengths * weights).sum())
 
     def train_dataloader(self) -> Loader:
         """Batches of items of like length, so that little is padding, in an order of its own for every epoch."""
@@ -191,7 +200,7 @@ class Lines(DataModule):
         if len(places) < self.batch_size:
             raise DataError(
                 f"{self.path} leaves {len(places)} items to train on, fewer than batch_size {self.batch_size}; "
-                f"expected more items or a smaller --data.batch_size"
+                "expected more items or a smaller batch_size"
             )
         return Loader(partial(self._shuffled, places), -(-len(places) // self.batch_size))
 
@@ -218,7 +227,7 @@ class Lines(DataModule):
         columns = np.arange(lengths.max())
         mask = columns < lengths[:, None]  # (B, T)
         at = np.where(mask, (self.ends[places] - lengths)[:, None] + columns, 0)
-        context = Context(torch.from_numpy(self.said[places])) if self.label_columns else None
+        context = Context(torch.from_numpy(self.label_numbers[places])) if self.label_columns else None
         weight = None if self.weights is None else torch.from_numpy(self.weights[places])
         return Batch(tensor(np.where(mask, self.symbols[at], 0)), torch.from_numpy(mask), context, weight)
 

@@ -9,9 +9,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.data.corpus import DataError
 from seqgen.data.fetch import cache
+from seqgen.media.files import DataError
 from seqgen.model import Batch
+
+PARTS = ("train", "val", "calibration", "test")
+"""The weights are chosen on `val` and p-values are ranks among `calibration`; `test` chooses nothing."""
 
 
 class Loader:

@@ -1,47 +1,62 @@
-"""What training asks of data."""
+"""What training and evaluation ask of data."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import numpy as np
-from lightning.pytorch import LightningDataModule
 
-from seqgen.codec import Codec
-from seqgen.config import SeqgenError
-from seqgen.data.corpus import Corpus, DataError, locate, sha256
+from seqgen.codec import Codec, Unknown, UnknownSymbol
+from seqgen.data.corpus import Corpus, sha256
 from seqgen.data.loader import Loader
 from seqgen.inference.detect import MOST, Calibration, calibrate
+from seqgen.media.files import DataError
 from seqgen.media.mel import LogMel
 from seqgen.model import Model
 
 
-class DataModule(LightningDataModule, ABC):
-    """A file of sequences in three parts, read once; a subclass says how.
+class DataModule(ABC):
+    """Sequences in four parts, read once from a file, a folder or a corpus; a subclass says how.
 
-    `source` is a path or a corpus; after `setup` there are a codec that fits, the classes of every label, the file's
-    SHA-256 and licence, and `parts`: training, validation and test.
+    After `setup` there are a codec that fits, the classes of every label, the SHA-256 and the licence of the data, and
+    `parts`. Half of the held-out share `val` becomes the part of that name, the other half the calibration set.
+
+    Args:
+        path: A file or folder of your own; it takes precedence over the corpus.
+        corpus: A corpus that makes its own file or folder.
+        val: Share to validate and calibrate on: a fraction, or a number of items.
+        test: Share to test on.
+        labels: The names of the labels to condition on.
     """
 
-    source: str | Corpus | None
     codec: Codec
-    labels: dict[str, list[str]]
-    shares: tuple[float, float]
     features: LogMel | None = None
     """What the model is conditioned on besides labels, computed from the items themselves."""
+    folders: ClassVar[bool] = False
+    """Whether `path` may be a folder."""
+    content: ClassVar[str] = "a text file"
+    """What is expected at `path`."""
+    planned: ClassVar[tuple[str, ...]] = ("batch_size",)
+    """The attributes that the split and the order of batches depend on."""
 
-    def __init__(self) -> None:
-        super().__init__()
-        self.past: int | None = None  # symbols that the model looks back; None for all
-        self.label_columns: list[str] = []
+    def __init__(
+        self, path: str | None, corpus: Corpus | None, val: float, test: float, labels: Sequence[str] = ()
+    ) -> None:
+        self.source: str | Corpus | None = path or corpus
+        self.shares = (val, test)
+        self.label_columns = list(labels)
+        self.labels: dict[str, list[str]] = {}
         self.parts: dict[str, np.ndarray] = {}
+        self.left_context: int | None = None
+        self.unknown: Unknown | None = None
+        self.skipped: list[str] = []
+        self.reading_whole = False
 
-    def prepare_data(self) -> None:
-        """Make the corpus if it is not there."""
-        self.located()
+    # -- reading
 
-    def setup(self, stage: str) -> None:
-        """Read the file. Raises DataError, and UnknownSymbol from the codec."""
+    def setup(self) -> None:
+        """Read the data. Raises DataError, and UnknownSymbol from the codec."""
         if self.parts:
             return
         path, self.licence = self.located()
@@ -49,44 +64,84 @@ class DataModule(LightningDataModule, ABC):
         self.read(path)
 
     def located(self) -> tuple[Path, str]:
-        """What `source` names, and its licence. Raises DataError when it is not there."""
-        return locate(self.source)
+        """The path of the data, made if a corpus has to make it, and the licence. Raises DataError if it is missing."""
+        if self.source is None:
+            raise DataError(f"no data: expected a path of {self.content}, or a corpus")
+        made = isinstance(self.source, Corpus)
+        path = self.source.prepare() if isinstance(self.source, Corpus) else Path(self.source)
+        if not (path.exists() if self.folders else path.is_file()):
+            raise DataError(f"no file{' or folder' * self.folders} {str(path)!r}; expected {self.content}")
+        return path, self.source.licence if made and isinstance(self.source, Corpus) else "not stated"
 
     def fingerprint(self, path: Path) -> str:
         """The SHA-256 of the data."""
         return sha256(path)
 
-    def name_labels(self, values: list[set[str]], path: Path) -> None:
-        """Number the classes that occur of each label, or check that those of a model are all there are."""
-        columns = zip(self.label_columns, values, strict=True)
-        self.labels = self.labels or {name: sorted(found) for name, found in columns}
-        for (name, classes), found in zip(self.labels.items(), values, strict=True):
-            if not classes:
-                raise DataError(f"{path}: no item says its {name!r}, expected classes to condition on")
-            if strange := sorted(found.difference(classes)):
-                raise DataError(f"{path}: {name} is {strange[0]!r} somewhere, the model knows {', '.join(classes)}")
-
-    @property
-    def symbols_known(self) -> int:
-        """K, the size of the fitted codec."""
-        if self.codec.size is None:
-            name = type(self.codec).__name__
-            raise SeqgenError(f"{name} has numbers, not classes; expected an output of numbers such as Gaussians")
-        return self.codec.size
-
-    @property
-    def report(self) -> str | None:
-        """What should be known before training begins."""
-        return None
-
-    @property
-    @abstractmethod
-    def plan(self) -> dict[str, Any]:
-        """What the split and the order of the batches depend on besides the file: plain values by argument name."""
-
     @abstractmethod
     def read(self, path: Path) -> None:
         """Fill codec, labels and parts."""
+
+    def connect(self, receptive_field: int | None) -> None:
+        """Take what is known once the model is: how many symbols back it sees, None for all."""
+        self.left_context = receptive_field
+
+    def hold_out(
+        self, path: str, codec: Codec, labels: dict[str, list[str]], unknown: Unknown | None = None
+    ) -> "DataModule":
+        """Read another file with a model's codec and labels, all of it for `everything`; the data module itself.
+
+        `unknown` says what becomes of what has no symbol; what is skipped is listed in `skipped`. None is `count` where
+        there is an unknown symbol, else `error`. Raises SeqgenError for `count` where there is none.
+        """
+        codec.check_unknown(unknown)
+        self.source, self.codec, self.labels, self.shares = path, codec, labels, (0, 0)
+        self.unknown, self.reading_whole = unknown, True
+        return self
+
+    def admits(self, where: str, item: Any) -> bool:
+        """Whether an item is used; one with parts that have no symbol is left out where they are to be skipped.
+
+        `where` is its place in the file, such as "line 3". Only files that are read with a model's codec have such
+        items: a codec that is yet to be fitted gets all of them. Raises UnknownSymbol unless they are to be skipped.
+        """
+        wrong = self.codec.refusal(item, self.unknown) if self.reading_whole else None
+        if wrong is not None and self.unknown != "skip":
+            raise UnknownSymbol(f"{self.source}, {where}: {wrong}; unknown='skip' leaves such items out") from wrong
+        if wrong is not None:
+            self.skipped.append(f"{where}: {wrong}")
+        return wrong is None
+
+    # -- labels
+
+    def name_labels(self, values: Sequence[set[str]], path: Path) -> list[dict[str, int]]:
+        """The number of each class of every label: 0 for an empty one, which means not given.
+
+        The classes are those that occur, or a model's own. Raises DataError for a label that no item has, and for a
+        class that the model lacks.
+        """
+        columns = zip(self.label_columns, values, strict=True)
+        self.labels = self.labels or {name: sorted(found - {""}) for name, found in columns}
+        for (name, classes), found in zip(self.labels.items(), values, strict=True):
+            if not classes:
+                raise DataError(f"{path}: no item has a {name!r}, expected classes to condition on")
+            if strange := sorted(found.difference(classes, {""})):
+                raise DataError(f"{path}: {name} is {strange[0]!r} somewhere, the model knows {', '.join(classes)}")
+        return [{name: number for number, name in enumerate(["", *known])} for known in self.labels.values()]
+
+    def number_labels(self, rows: Sequence[tuple[str, ...]], path: Path) -> np.ndarray:
+        """The labels (N, L) of items, named by `name_labels`."""
+        values = [{row[place] for row in rows} for place in range(len(self.label_columns))]
+        numbers = self.name_labels(values, path)
+        found = [[known[value] for known, value in zip(numbers, row, strict=True)] for row in rows]
+        return np.array(found, np.int64).reshape(len(rows), len(numbers))
+
+    # -- batches
+
+    @property
+    def plan(self) -> dict[str, Any]:
+        """What the split and the order of the batches depend on besides the data: plain values by name."""
+        own = {name: getattr(self, name) for name in self.planned}
+        return {**own, "labels": self.label_columns, "val and test": list(self.shares)}
 
     @abstractmethod
     def train_dataloader(self) -> Loader:
@@ -96,29 +151,60 @@ class DataModule(LightningDataModule, ABC):
     def held_out(self, part: str) -> Loader:
         """Batches of a part, each symbol once."""
 
+    @property
+    @abstractmethod
+    def training_symbols(self) -> float:
+        """How many symbols the training part has, each times the weight of its item."""
+
+    @property
+    def symbols_per_batch(self) -> float:
+        """The mean of the weighted symbols of a training batch.
+
+        The loss of a batch is its weighted nats over this constant, so that over an epoch every symbol of the corpus
+        counts alike, times its item's weight, however items are batched.
+        """
+        return self.training_symbols / len(self.train_dataloader())
+
     def val_dataloader(self) -> Loader:
-        """The validation part. Raises DataError when there is none."""
+        """The part that chooses the weights. Raises DataError when it is empty."""
         if not len(self.parts["val"]):
-            raise DataError(f"{self.source} leaves nothing to validate on; expected a longer file or a larger data.val")
+            raise DataError(f"{self.source} leaves nothing to validate on; expected more data or a larger share val")
         return self.held_out("val")
 
-    def calibration(self, model: Model) -> Calibration:
-        """Scores of the validation part, of some 1,000 items if it has more, for inputs to be ranked among."""
-        stride = -(-len(self.parts["val"]) // MOST)
-        return calibrate(model, self.val_dataloader(), self.codec.log_jacobian, stride)
-
     def everything(self) -> Loader:
-        """Batches of the whole file, each symbol once, for a file that no model was trained on."""
+        """Batches of all the data, each symbol once, for data that no model was trained on."""
         return self.held_out("train")
 
-    def hold_out(self, source: str, codec: Codec, labels: dict[str, list[str]]) -> None:
-        """Read another file with a model's codec and labels in place of the run's own, all of it for `everything`."""
-        self.source, self.codec, self.labels, self.shares = source, codec, labels, (0, 0)
+    def calibration(self, model: Model) -> Calibration | None:
+        """Scores of about 1,000 items of the calibration part, at most, to rank inputs among; None if it is empty."""
+        count = len(self.parts["calibration"])
+        if not count:
+            return None
+        return calibrate(model, self.held_out("calibration"), self.codec.log_jacobian, -(-count // MOST))
+
+    # -- about the data
+
+    @property
+    def symbols_known(self) -> int:
+        """K, the vocabulary size of the fitted codec."""
+        if self.codec.size is None:
+            name = type(self.codec).__name__
+            raise DataError(f"{name} has numbers, not classes; expected an output of numbers such as Gaussians")
+        return self.codec.size
+
+    @property
+    def report(self) -> str | None:
+        """What should be known before training begins."""
+        return None
+
+    def training_texts(self) -> Iterable[str] | None:
+        """The texts of the training part, for data modules of many short texts."""
+        return None
+
+    def marginals(self) -> Any:
+        """Rows (N, D) of the training part that initialise a model's output biases; None for sequences."""
+        return None
 
     def examples(self, count: int) -> list[tuple[Any, dict[str, str]]]:
         """The first held-out items, to be conditioned on, and their labels, for data modules that have features."""
         raise NotImplementedError(f"{type(self).__name__} has no features")
-
-    def test_dataloader(self) -> Loader:
-        """The test part."""
-        return self.held_out("test")

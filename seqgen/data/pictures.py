@@ -15,7 +15,7 @@ import numpy as np
 from seqgen.codec import UnknownSymbol
 from seqgen.codecs.pixels import GREY, read
 from seqgen.config import SeqgenError
-from seqgen.data.corpus import DataError
+from seqgen.media.files import DataError
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".bmp", ".gif", ".tif", ".tiff", ".webp", ".pgm", ".ppm"}
 ARRAYS = {".npz", ".npy", ".mat", ".amat", ".idx", ".idx3-ubyte"}

@@ -3,7 +3,7 @@
 import csv
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -12,9 +12,10 @@ from torch import Tensor
 from seqgen.codec import Codec
 from seqgen.codecs import table
 from seqgen.data.clips import PARTS
-from seqgen.data.corpus import Corpus, DataError, lines, read
+from seqgen.data.corpus import Corpus
 from seqgen.data.layout import divide
 from seqgen.data.vectors import Vectors
+from seqgen.media.files import DataError, lines, read_text
 
 HDF5 = (".hdf5", ".h5")
 SPLIT = "split"
@@ -52,6 +53,9 @@ class Table(Vectors):
         seed: Of the split and of the order of training.
     """
 
+    content = "a table"
+    planned = ("batch_size", "columns", "fold", "seed")
+
     def __init__(
         self,
         path: str | None = None,
@@ -65,19 +69,15 @@ class Table(Vectors):
         fold: int = 1,
         seed: int = 0,
     ) -> None:
-        super().__init__()
+        super().__init__(path, corpus, val, test, labels or [])
         codec = table.Table() if codec is None else codec
         if not isinstance(codec, table.Table):
             raise DataError(f"codec is {type(codec).__name__}, expected one of rows: Table")
         if batch_size < 1:
             raise DataError(f"batch_size is {batch_size}, expected 1 or more")
-        self.source = path or corpus
         self.codec: Codec = codec
         self.batch_size = batch_size
-        self.shares = (val, test)
         self.columns = columns
-        self.label_columns = labels or []
-        self.labels = {}
         self.fold = fold
         self.seed = seed
 
@@ -90,7 +90,7 @@ class Table(Vectors):
         self.parts = divide(rows.parts, keys, self.shares, self.seed)
         if not len(self.parts["train"]):
             raise DataError(f"{path} leaves no rows to train on, of {len(rows.numbers)}")
-        self.number_labels(rows.labels, path)
+        self.label_numbers = self.number_labels(rows.labels, path)
         codec = self.codec if isinstance(self.codec, table.Table) else table.Table()
         if not codec.columns:
             codec = table.Table(rows.columns)
@@ -101,12 +101,6 @@ class Table(Vectors):
         """Rows (B, D), standardized."""
         return torch.from_numpy(self.numbers[places])
 
-    @property
-    def plan(self) -> dict[str, Any]:
-        """The columns, the split and the batches."""
-        own = {name: getattr(self, name) for name in ("batch_size", "columns", "fold", "seed")}
-        return {**own, "labels": self.label_columns, "val and test": list(self.shares)}
-
     # -- text
 
     def _text(self, path: Path) -> Rows:
@@ -116,7 +110,8 @@ class Table(Vectors):
         names = header or [f"x{place + 1}" for place in range(len(cells[0][1]) if cells else 0)]
         if len(set(names)) < len(names):
             raise DataError(f"{path}: two columns have the same name among {', '.join(names)}")
-        chosen = getattr(self.codec, "columns", None) or self.columns  # a model's own, when it is evaluated
+        own = self.codec.columns if isinstance(self.codec, table.Table) else []
+        chosen = own or self.columns  # a model's own, when it is evaluated
         wanted = chosen or [name for name in names if name not in (*self.label_columns, SPLIT)]
         if absent := [name for name in (*wanted, *self.label_columns) if name not in names]:
             raise DataError(f"{path} has no column {absent[0]!r}; it has {', '.join(names)}")
@@ -144,7 +139,7 @@ class Table(Vectors):
 
 def _lines(path: Path) -> Iterator[str]:
     try:
-        yield from lines(read(path))
+        yield from lines(read_text(path))
     except DataError as error:
         raise DataError(
             f"{str(error).removesuffix('; say which encoding it has')}; expected a table in UTF-8"

@@ -1,26 +1,29 @@
 """One long text."""
 
+import itertools
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 
-from seqgen.codec import Codec
+from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs import Chars
-from seqgen.data.corpus import Corpus, DataError, read
-from seqgen.data.loader import Loader, counts, store, tensor
+from seqgen.data.corpus import Corpus
+from seqgen.data.loader import PARTS, Loader, counts, rng, store, tensor
 from seqgen.data.module import DataModule
-from seqgen.inference.detect import MOST, Calibration, calibrate
+from seqgen.inference.detect import Calibration, calibrate
 from seqgen.inference.score import NUMBERS
+from seqgen.media.files import CountedLines, DataError, read_text
 from seqgen.model import Batch, Model
 
-SHORTEST = 8
-"""Symbols of the shortest stretches that a text is ranked among."""
-LONGEST = 128
-"""Symbols of the longest of them, and of a held-out window at least."""
+STRETCHES = 8000
+"""Stretches of a text in its calibration set, if it has as many symbols."""
+LONGEST = 256
+"""Symbols of the longest of these."""
+WINDOW = 128
+"""Symbols of a held-out window at least."""
 
 
 class Text(DataModule):
@@ -42,6 +45,8 @@ class Text(DataModule):
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
     """
 
+    planned = ("batch_size", "length")
+
     def __init__(
         self,
         path: str | None = None,
@@ -53,41 +58,64 @@ class Text(DataModule):
         test: float = 0.05,
         encoding: str = "utf-8",
     ) -> None:
-        super().__init__()
+        super().__init__(path, corpus, val, test)
         if batch_size < 1 or length < 1:
             raise DataError(f"batch_size is {batch_size} and length {length}, expected 1 or more")
-        self.source = path or corpus
         self.codec = codec or Chars()
         self.batch_size = batch_size
         self.length = length
-        self.shares = (val, test)
         self.encoding = encoding
-        self.labels = {}
 
     def read(self, path: Path) -> None:
         """Length, alphabet and symbols of the file."""
-        total = sum(map(len, read(path, self.encoding)))
+        total = sum(map(len, self._pieces(path)))
         if not total:
             raise DataError(f"{path} is empty, expected text")
         val, test = counts(total, self.shares)
-        train = total - val - test
-        seen = train if self.codec.learns else total
-        self.codec = self.codec.fit(_portion(read(path, self.encoding), 0, seen))
-        for name, start, stop in (("train", 0, train), ("val", train, train + val), ("test", train + val, total)):
-            pieces = self.codec.pieces(_portion(read(path, self.encoding), start, stop))
-            self.parts[name] = store(pieces, self.symbols_known)
+        train, chosen = total - val - test, val - val // 2
+        fitted = train if self.codec.learns else total
+        self.codec = self.codec.fit(_portion(self._pieces(path), 0, fitted))
+        ends = itertools.accumulate((train, chosen, val - chosen, test))
+        start = 0
+        for name, stop in zip(PARTS, ends, strict=True):
+            self.parts[name] = self._store(path, start, stop)
+            start = stop
+
+    def _pieces(self, path: Path) -> Iterator[str]:
+        """The text, without what has no symbol if that is to be skipped."""
+        pieces = read_text(path, self.encoding)
+        if self.unknown != "skip":
+            yield from pieces
+            return
+        count = 0
+        for piece in pieces:
+            kept, dropped = self.codec.drop_unknown(piece)
+            count += dropped
+            yield kept
+        self.skipped = [f"{count} characters"] if count else []
+
+    def _store(self, path: Path, start: int, stop: int) -> np.ndarray:
+        """The symbols of characters start .. stop - 1. Raises UnknownSymbol with the line."""
+        text = CountedLines(_portion(self._pieces(path), start, stop))
+        try:
+            return store(self.codec.pieces(text), self.symbols_known)
+        except UnknownSymbol as error:
+            part = " of the part" if start else ""
+            where = "" if error.position is None else f", line {text.line(error.position)}{part}"
+            hint = "; unknown='skip' leaves such characters out" if self.reading_whole else ""
+            raise UnknownSymbol(f"{path}{where}: {error}{hint}") from None
 
     @property
-    def plan(self) -> dict[str, Any]:
-        """The lanes."""
-        return {"batch_size": self.batch_size, "length": self.length, "val and test": list(self.shares)}
+    def training_symbols(self) -> float:
+        """Of the training part."""
+        return len(self.parts["train"])
 
     def train_dataloader(self) -> Loader:
         """Windows of all lanes, (batch_size, length) each. Raises DataError for a text too short for them."""
         if len(self.parts["train"]) < 2 * self.batch_size:
             raise DataError(
                 f"{self.source} leaves {len(self.parts['train'])} symbols to train on, fewer than 2 for each of "
-                f"batch_size {self.batch_size} lanes; expected a longer text or a smaller --data.batch_size"
+                f"batch_size {self.batch_size} lanes; expected a longer text or a smaller batch_size"
             )
         return self._loader("train", self.batch_size, self.length)
 
@@ -95,27 +123,41 @@ class Text(DataModule):
         """Windows of a held-out part."""
         # A lane begins without a past; with 5,000 symbols or more in each that costs nothing that shows.
         lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
-        return self._loader(part, lanes, max(self.length, LONGEST))
+        return self._loader(part, lanes, max(self.length, WINDOW))
 
-    def calibration(self, model: Model) -> Calibration:
-        """Scores of stretches of 8, 16, 32 ... symbols that begin where a line does, as does what people write."""
+    def calibration(self, model: Model) -> Calibration | None:
+        """Scores of stretches of 1 to 256 symbols that begin where a line does, as the texts that people write do.
+
+        Lengths are log-uniform, so that a text of any length has its like. There are as many stretches as symbols,
+        8,000 at most; they overlap.
+        """
+        if not len(self.parts["calibration"]):
+            return None
         return calibrate(model, self._stretches(), self.codec.log_jacobian)
 
     def _stretches(self) -> Iterator[Batch]:
-        symbols, length = self.parts["val"], min(SHORTEST, len(self.parts["val"]))
+        """The stretches from the longest to the shortest; each length is spread over the whole part."""
+        symbols = self.parts["calibration"]
+        count = min(STRETCHES, len(symbols))
+        begins = self._begins(symbols)
+        longest = min(LONGEST, len(symbols) - begins[0])
+        lengths = np.rint(np.geomspace(longest, 1, count)).astype(np.int64)
+        inside = np.searchsorted(begins, len(symbols) - lengths, side="right")  # begins with room for the stretch
+        places = begins[(rng(0).random(count) * inside).astype(np.int64)]
+        first = 0
+        while first < count:
+            rows = max(1, NUMBERS // (int(lengths[first]) * self.symbols_known))
+            group, columns = slice(first, first + rows), np.arange(lengths[first])
+            x = symbols[np.minimum(places[group, None] + columns, len(symbols) - 1)]
+            yield Batch(tensor(x), torch.from_numpy(columns < lengths[group, None]))
+            first += rows
+
+    def _begins(self, symbols: np.ndarray) -> np.ndarray:
+        """Where lines begin that are not empty; every place of a text without lines."""
         ends = [self.codec.decode(torch.tensor([symbol])).endswith("\n") for symbol in range(self.symbols_known)]
         ending = np.array(ends)[symbols]
         begins = np.flatnonzero(np.append(True, ending[:-1]) & ~ending)
-        if len(begins) < 2:  # there are no lines
-            begins = np.arange(0, len(symbols), length)
-        while length <= LONGEST:
-            places = begins[begins + length <= len(symbols)]
-            places = places[:: max(1, -(-len(places) // MOST))]
-            rows = max(1, NUMBERS // (length * self.symbols_known))
-            for first in range(0, len(places), rows):
-                x = tensor(symbols[places[first : first + rows, None] + np.arange(length)])
-                yield Batch(x, torch.ones_like(x, dtype=torch.bool))
-            length *= 2
+        return begins if len(begins) > 1 else np.arange(len(symbols))
 
     def _loader(self, part: str, lanes: int, length: int) -> Loader:
         lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer

@@ -3,30 +3,31 @@
 from abc import abstractmethod
 from collections.abc import Iterator
 from functools import partial
-from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.data.corpus import DataError
 from seqgen.data.loader import Loader, rng
 from seqgen.data.module import DataModule
+from seqgen.media.files import DataError
 from seqgen.model import Batch, Context
 
 HELD_OUT = 500
 """Symbols in a batch that no gradient is computed for, in thousands."""
+MARGINALS = 2000
+"""Rows at most that initialise output biases."""
 
 
 class Vectors(DataModule):
     """Items of D symbols in batches (B, D); a subclass says where the symbols come from.
 
-    `said` (N, L) holds their labels. An item's symbols may be drawn anew for every epoch.
+    `label_numbers` (N, L) holds their labels. An item's symbols may be drawn anew for every epoch.
     """
 
     batch_size: int
     seed: int
-    said: np.ndarray
+    label_numbers: np.ndarray
 
     @abstractmethod
     def symbols(self, places: np.ndarray, epoch: int | None) -> Tensor:
@@ -61,13 +62,15 @@ class Vectors(DataModule):
 
     def _batch(self, places: np.ndarray, epoch: int | None) -> Batch:
         x = self.symbols(places, epoch)
-        context = Context(torch.from_numpy(self.said[places])) if self.label_columns else None
+        context = Context(torch.from_numpy(self.label_numbers[places])) if self.label_columns else None
         return Batch(x, torch.ones(x.shape, dtype=torch.bool), context)
 
-    def number_labels(self, labels: list[tuple[str, ...]], path: Any) -> None:
-        """Classes of the labels of all items, and `said`; an empty label is not said."""
-        values = [{row[place] for row in labels} - {""} for place in range(len(self.label_columns))]
-        self.name_labels(values, path)
-        classes = [{value: number for number, value in enumerate(["", *names])} for names in self.labels.values()]
-        rows = [[known[value] for known, value in zip(classes, row, strict=True)] for row in labels]
-        self.said = np.array(rows, np.int64).reshape(len(rows), len(classes))
+    @property
+    def training_symbols(self) -> float:
+        """D symbols an item."""
+        return len(self.parts["train"]) * (self.codec.length or 1)
+
+    def marginals(self) -> Tensor:
+        """Some 2,000 rows at most."""
+        train = self.parts["train"]
+        return self.symbols(train[:: 1 + len(train) // MARGINALS], 0)

@@ -9,32 +9,45 @@ import torch
 from torch import Tensor
 
 from seqgen.config import SeqgenError
+from seqgen.inference.score import evaluating, jacobian, score_batch
 from seqgen.model import Batch, Carry, Context, Model, arranged
 
 Side = Literal["low", "both"]
 """Which inputs are strange: those of low likelihood, or those of unusual likelihood, be it low or high."""
 
-ALIKE = 1.25
-"""Items whose lengths differ by less than this factor are of like length."""
-FEW = 200
-"""Held-out items that an input is ranked among at least, were they of other lengths, as far as there are so many."""
+NEAREST = 7
+"""An input is ranked among the 7 sqrt(N) held-out items of nearest length: all of 49 or fewer, 222 of 1,000."""
+TINY = 1e-300
+"""Keeps a division of 0 by 0 at 0."""
 SAME = 1e-6
 """Scores per symbol closer than this, for their size, are the same: batches round otherwise."""
 MOST = 1000
-"""Items of a calibration, or of each length where a long text is cut into some."""
+"""Items of a calibration set of separate items; stretches of a long text have their own number."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Held-out items that an input is ranked among: of each log p per symbol in nats, and its number of symbols.
+    """Calibration set for p-values: log p per symbol of held-out items in nats, and their lengths in symbols.
 
     `scores` (V, N) float64 holds V versions: without labels, and, where a model has any, given the item's own labels.
     `symbols` (N,) float64 are lengths, the end symbol counted where there is one. Raises SeqgenError for other shapes,
-    for no items, and for what are no numbers.
+    for no items, and for NaN.
 
-    Log p of a sequence falls with its length, so it is taken per symbol; and it varies the less, the longer the
-    sequence is, so an input is ranked among items of like length: within a factor of 1.25, or the 200 nearest where
-    there are fewer. For items that all have as many symbols this is the rank of log p itself.
+    Mean and spread of log p per symbol depend on length, so an input of length n is ranked among items of similar
+    length: the 7 sqrt(N) nearest in log length. Tricube weights w_i (Cleveland 1979, loess) fall from 1 at the nearest
+    to 0 at the first item that is farther than these; without such an item all weights are 1. Two weighted
+    least-squares lines in log length, m of the scores and d of the absolute residuals, move each score s_i from its
+    length n_i to n, and p is the weighted rank (Guan 2023, localized conformal prediction, arXiv:2106.08460):
+
+        s'_i = m(n) + d(n) / d(n_i) (s_i - m(n_i)),    p = (1 + sum_i w_i [s'_i <= s]) / (1 + sum_i w_i)
+
+    Scores of length n itself do not move. So where enough items have that length, as images do, p is the exact rank
+    among them; elsewhere P(p <= a) is a to within the error of the two lines. By chance of the calibration set, P(p <=
+    a) varies with a standard deviation of about sqrt(a (1 - a) / sum_i w_i), and p is at least 1 / (1 + sum_i w_i).
+
+    An input shorter or longer than every held-out item is compared with the shortest or longest of them, and its p is
+    not calibrated: log p per symbol usually rises with length, which makes p too small for shorter inputs, too large
+    for longer ones.
     """
 
     scores: Tensor
@@ -47,15 +60,31 @@ class Calibration:
         if bool(self.scores.isnan().any()) or not bool((self.symbols >= 1).all()):
             raise SeqgenError("calibration holds scores that are not numbers, or lengths below 1")
 
-    def peers(self, symbols: float, labelled: bool = False) -> Tensor:
-        """The scores (M,) of items of like length."""
-        apart = (self.symbols.log() - math.log(symbols)).abs()
-        nearest = apart.kthvalue(min(FEW, len(apart))).values.item()
-        return self.scores[-1 if labelled else 0][apart <= max(nearest, math.log(ALIKE))]
+    def peers(self, symbols: float, labelled: bool = False) -> tuple[Tensor, Tensor]:
+        """Scores s'_i (M,) of the items of similar length, moved to the length `symbols`, and their weights w_i (M,).
+
+        Infinite scores do not move, and the lines are fitted without them.
+        """
+        length = min(max(symbols, self.symbols.min().item()), self.symbols.max().item())
+        apart = (self.symbols / length).log()  # exactly 0 at the length itself
+        weights = _tricube(apart.abs(), math.ceil(NEAREST * math.sqrt(len(apart))))
+        apart, weights, scores = (
+            one[weights > 0].double() for one in (apart, weights, self.scores[-1 if labelled else 0])
+        )
+        known = scores.isfinite()
+        mean, slope = _line(apart[known], scores[known], weights[known])
+        residuals = scores - mean - slope * apart
+        sizes = residuals[known].abs()
+        spread, change = _line(apart[known], sizes, weights[known])
+        # A straight line may reach 0; a spread does not.
+        least = max(0.25 * float(weights[known] @ sizes) / max(float(weights[known].sum()), TINY), TINY)
+        moved = mean + residuals * (max(spread, least) / (spread + change * apart).clamp(min=least))
+        return torch.where(apart == 0, scores, moved), weights
 
     def p_value(self, score: float, symbols: float, labelled: bool = False, side: Side = "low") -> float:
-        """`p_value` of log p per symbol of an input among items of like length."""
-        return p_value(score, self.peers(symbols, labelled), side)
+        """p-value of an input with `score` nats of log p per symbol and `symbols` symbols, as the class defines it."""
+        held_out, weights = self.peers(symbols, labelled)
+        return p_value(score, held_out, side, weights)
 
     def as_tensors(self) -> dict[str, Tensor]:
         """For a file."""
@@ -69,7 +98,24 @@ class Calibration:
         return cls(tensors["scores"].double(), tensors["symbols"].double())
 
 
-@torch.inference_mode()
+def _tricube(distance: Tensor, count: int) -> Tensor:
+    """Weights (N,): 1 at the nearest item, 0 from the first that is farther than the `count` nearest; else 1."""
+    farther = distance[distance > distance.kthvalue(min(count, len(distance))).values]
+    if not len(farther):
+        return torch.ones_like(distance)
+    weights: Tensor = (1 - (distance / farther.min()).clamp(max=1) ** 3) ** 3
+    return weights / weights.max()
+
+
+def _line(x: Tensor, y: Tensor, weights: Tensor) -> tuple[float, float]:
+    """Value at x = 0 and slope of the weighted least-squares line; the slope is 0 where all x are the same."""
+    total = max(float(weights.sum()), TINY)
+    centre, mean = float(weights @ x) / total, float(weights @ y) / total
+    variance = float(weights @ (x - centre) ** 2) / total
+    slope = float(weights @ ((x - centre) * y)) / total / variance if variance > 1e-9 else 0.0
+    return mean - slope * centre, slope
+
+
 def calibrate(
     model: Model, batches: Iterable[Batch], log_jacobian: Tensor | float = 0.0, stride: int = 1
 ) -> Calibration:
@@ -82,19 +128,16 @@ def calibrate(
     counts: list[Tensor] = []  # (B,)
     carries: list[Carry | None] = [None, None]
     for batch in _every(batches, stride):
-        x, mask, context, _, window = batch.to(model.device)
-        jacobian = (torch.as_tensor(log_jacobian, dtype=torch.float64, device=x.device) * mask).sum(1)
         found = []
-        for version, said in enumerate(_versions(context)):
-            y, said = arranged(x, said, model.order_number(0))
-            rows, carries[version] = model.advance(y, carries[version] if window else None, said)
-            log_probs = model.output(rows.double()).log_prob(y)
-            found.append(log_probs.masked_fill(~mask, 0).sum(1) + jacobian)
-        if window:
-            totals[-1], counts[-1] = totals[-1] + torch.stack(found).cpu(), counts[-1] + mask.sum(1).cpu()
+        for version, context in enumerate(_versions(batch.context)):
+            scored = score_batch(model, batch._replace(context=context), carries[version])
+            carries[version] = scored.carry
+            found.append((scored.totals + jacobian(log_jacobian, scored.batch.mask)).cpu())
+        if batch.window:
+            totals[-1], counts[-1] = totals[-1] + torch.stack(found), counts[-1] + batch.mask.sum(1)
         else:
-            totals.append(torch.stack(found).cpu())
-            counts.append(mask.sum(1).cpu())
+            totals.append(torch.stack(found))
+            counts.append(batch.mask.sum(1))
     if not totals:
         raise SeqgenError("there are no held-out items to calibrate on")
     symbols = torch.cat(counts).double()
@@ -118,20 +161,17 @@ def _every(batches: Iterable[Batch], stride: int) -> Iterator[Batch]:
         kept = torch.arange(-behind % stride, len(batch.x), stride)
         behind += len(batch.x)
         if len(kept):
-            context = batch.context
-            if context is not None:
-                labels, features = (None if part is None else part[kept] for part in context[:2])
-                context = context._replace(labels=labels, features=features)
-            yield Batch(batch.x[kept], batch.mask[kept], context)
+            yield batch.rows(kept)
 
 
-def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:
+def p_value(score: float, held_out: Tensor, side: Side = "low", weights: Tensor | None = None) -> float:
     """The rank of a score among N held-out ones as a p-value (Song et al. 2018, PixelDefend, arXiv:1710.10766).
 
-    `p = (1 + #{held out <= score}) / (N + 1)`. Of an input from where the held-out ones come, p is uniform on
-    1/(N+1), 2/(N+1), ... 1, whatever the model: p <= a with probability a at most; scores that differ by no more than
-    rounding are equal. Smooth foreign images are likelier
-    than the data; `both` finds them, too: twice the smaller of the p-values from below and from above, 1 at most.
+    `p = (1 + #{held out <= score}) / (N + 1)`, or with `weights` (N,) `(1 + sum of those weights) / (1 + sum of all)`.
+    Without weights, and for an input from the distribution of the held-out items, p is uniform on 1/(N+1), 2/(N+1),
+    ... 1 whatever the model: P(p <= a) <= a. Scores within rounding of each other are ties. Smooth images from other
+    data sets can be likelier than the data; `both` finds them, too: twice the smaller of the p-values from below and
+    from above, 1 at most.
 
     >>> p_value(-2.0, torch.tensor([-1.0, -1.5, -3.0]))
     0.5
@@ -140,9 +180,11 @@ def p_value(score: float, held_out: Tensor, side: Side = "low") -> float:
         raise SeqgenError("the score is not a number")
     if side not in ("low", "both"):
         raise SeqgenError(f"side is {side!r}, expected low or both")
-    total, near = len(held_out) + 1, SAME * max(1.0, abs(score)) if math.isfinite(score) else 0.0
-    low = (1 + int((held_out <= score + near).sum())) / total
-    high = (1 + int((held_out >= score - near).sum())) / total
+    if weights is None:
+        weights = torch.ones(len(held_out), dtype=torch.float64)
+    total, near = 1 + float(weights.sum()), SAME * max(1.0, abs(score)) if math.isfinite(score) else 0.0
+    low = (1 + float(weights[held_out <= score + near].sum())) / total
+    high = (1 + float(weights[held_out >= score - near].sum())) / total
     return low if side == "low" else min(1.0, 2 * min(low, high))
 
 
@@ -194,13 +236,14 @@ def purify(model: Model, x: Tensor, radius: int, context: Context | None = None)
         return x
     moves = sorted(range(-radius, radius + 1), key=abs)
     near = torch.tensor(moves, device=x.device).view(-1, 1, 1) + x  # (M, B, T)
-    parameters, state = model.start(len(x), context)
     chosen: list[Tensor] = []
-    for candidates in near.unbind(2):
-        if chosen:
-            rows, state = model.step(chosen[-1].unsqueeze(1), state, context)
-            parameters = rows[:, 0]
-        chosen.append(_likeliest(model, parameters, candidates, levels))
+    with evaluating(model):
+        parameters, state = model.start(len(x), context)
+        for candidates in near.unbind(2):
+            if chosen:
+                rows, state = model.step(chosen[-1].unsqueeze(1), state, context)
+                parameters = rows[:, 0]
+            chosen.append(_likeliest(model, parameters, candidates, levels))
     found = torch.stack(chosen, 1)
     return found if order is None else order.restore(found)
 
@@ -215,7 +258,6 @@ def _likeliest(model: Model, parameters: Tensor, candidates: Tensor, levels: int
 
 
 def _levels(model: Model) -> int:
-    support = model.output(torch.zeros(model.output.size))
-    if not support.has_enumerate_support:
+    if model.output.classes is None:
         raise SeqgenError(f"{type(model.output).__name__} has numbers, expected an output of levels to purify")
-    return len(support.enumerate_support(expand=False))
+    return model.output.classes

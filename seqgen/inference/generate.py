@@ -10,7 +10,7 @@ from seqgen.output import PLAIN, Sampling
 
 
 def draw_noise(batch: int, length: int, seed: int) -> Tensor:
-    """Uniform noise (B, T) in [0, 1), float64, from one generator; row b does not depend on how many rows follow."""
+    """Uniform noise (B, T) in [0, 1), float64, from one seeded generator; row b does not depend on B."""
     return torch.rand(batch, length, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
@@ -22,9 +22,9 @@ def stream(
     context: Context | None = None,
     prompt: Tensor | None = None,
 ) -> Iterator[Tensor]:
-    """Symbols (B,), one for each column of noise (B, T), drawn one after the other behind a prompt (B, S).
+    """Symbols (B,), one for each column of noise (B, T), as soon as each is drawn, after a prompt (B, S).
 
-    The prompt, of any length, is taken in by one `step`.
+    The prompt, of any length, is taken in by one `step`. Memory does not grow with the number of symbols drawn.
     """
     yield from _drawn(model, noise, sampling, context, prompt)
 
@@ -32,18 +32,19 @@ def stream(
 def _drawn(
     model: Model, noise: Tensor, sampling: Sampling, context: Context | None, prompt: Tensor | None
 ) -> Iterator[Tensor]:
-    """The loop itself; in and out of inference mode at every symbol it would be slower."""
-    if not noise.shape[1]:  # a prompt may be a whole item, behind which no symbol is
+    """The loop itself, outside inference mode, since entering and leaving that at every symbol costs time."""
+    batch, length = noise.shape
+    if not length:  # the prompt may be the whole item
         return
-    parameters, state = model.start(len(noise), context)
+    parameters, state = model.start(batch, context)
     if prompt is not None and prompt.shape[1]:
         rows, state = model.step(prompt.to(model.device), state, context)
         parameters = rows[:, -1]
-    columns = noise.to(model.device).unbind(1)
-    for left, column in enumerate(columns, 1 - len(columns)):
-        x = model.output.draw(parameters, column, sampling)
+    noise = noise.to(model.device)
+    for t in range(length):
+        x = model.output.draw(parameters, noise.select(1, t), sampling)
         yield x
-        if left:
+        if t + 1 < length:
             rows, state = model.step(x.unsqueeze(1), state, context)
             parameters = rows.squeeze(1)
 
@@ -59,20 +60,20 @@ def sample(
 ) -> Tensor:
     """Symbols (B, T) without the prompt; T is shorter than the noise once every row holds the symbol `end`.
 
-    What a row holds behind its own end means nothing. `watch` is called with the number of columns drawn,
-    and of those that are to be drawn at most.
+    What follows the end symbol in a row has no meaning. `watch` is called after each symbol with the number of symbols
+    drawn so far and the largest number that may be drawn. Memory is that of noise (B, T) and of the result.
     """
-    columns: list[Tensor] = []
+    found = torch.empty(noise.shape, dtype=model.output.dtype, device=model.device)
     ended = torch.zeros(len(noise), dtype=torch.bool, device=model.device)
+    drawn = 0
     with torch.inference_mode():
         for x in _drawn(model, noise, sampling, context, prompt):
-            columns.append(x)
+            found[:, drawn] = x
+            drawn += 1
             if watch is not None:
-                watch(len(columns), noise.shape[1])
+                watch(drawn, noise.shape[1])
             if end is not None:
                 ended |= x == end
                 if bool(ended.all()):
                     break
-    if not columns:
-        return torch.zeros(len(noise), 0, dtype=model.output.dtype, device=model.device)
-    return torch.stack(columns, 1)
+    return found[:, :drawn]

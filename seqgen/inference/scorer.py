@@ -1,145 +1,98 @@
-"""Scores of items: their log-probabilities, and what these tell."""
+"""Scores of items: their log-probabilities, symbol by symbol or in total, and their rank among held-out ones."""
 
-import dataclasses
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Any, overload
+from typing import Any
 
 import torch
 from torch import Tensor
 
+from seqgen.codec import Codec
 from seqgen.config import SeqgenError
-from seqgen.inference import detect
-from seqgen.inference.conditioning import Conditioned, Label
-from seqgen.inference.detect import Calibration, Side
-from seqgen.inference.score import NUMBERS, Columns, Scores, Total, ensemble, follow
-from seqgen.model import arranged
+from seqgen.inference.conditioning import Conditioning, Label
+from seqgen.inference.score import Columns, Scores, Total, jacobian, score, score_batch
+from seqgen.modality import Modality
+from seqgen.model import Batch, Model
 
 BATCH = 64
 """Sequences that are scored at once."""
 
 
-class Scorer(Conditioned):
-    """Judges items; `calibration` holds the held-out scores that an item is ranked among."""
+class Scorer:
+    """Scores items with a model, its codec and its conditioning."""
 
-    calibration: Calibration | None = None
+    def __init__(self, model: Model, codec: Codec, modality: Modality, conditioning: Conditioning) -> None:
+        self.model, self.codec, self.modality, self.conditioning = model, codec, modality, conditioning
 
-    @overload
     def score(
-        self,
-        item: list[Any],
-        *,
-        prefix: Any = None,
-        label: Label | list[Label] = None,
-        end: bool = True,
-        p_value: Side | None = None,
-    ) -> list[Scores]: ...
-    @overload
-    def score(
-        self, item: Any, *, prefix: Any = None, label: Label = None, end: bool = True, p_value: Side | None = None
-    ) -> Scores: ...
-    def score(
-        self,
-        item: Any,
-        *,
-        prefix: Any = None,
-        label: Label | list[Label] = None,
-        end: bool = True,
-        p_value: Side | None = None,
-    ) -> Scores | list[Scores]:
-        """log p(item | prefix, label), symbol by symbol; of a list of items, a list, with one label or as many.
+        self, items: Sequence[Any], *, prefix: Any = None, label: Label | Sequence[Label] = None, end: bool = True
+    ) -> list[Scores]:
+        """log p(item | prefix, label) of every item, symbol by symbol; `end` False leaves the end symbol out.
 
-        A model with features is conditioned on those of the item itself, behind the prefix. `end` False leaves the
-        end symbol out, for an item that may go on. Items of a list are scored in batches, which changes nothing but the
-        speed; the model's memory does not grow with an item's length. `p_value` "low" or "both" asks for the rank among
-        held-out items. Raises SeqgenError when there is nothing to score, and what the codec raises.
+        Raises SeqgenError when there is nothing to score, and what the codec raises.
         """
-        if not isinstance(item, list):
-            scores: list[Scores] = self.score([item], prefix=prefix, label=label, end=end, p_value=p_value)
-            return scores[0]
-        if p_value is not None and (prefix is not None or not end):
-            raise SeqgenError("a p-value is that of a whole item: expected no prefix and the end counted")
         if prefix is not None and self.codec.length is not None:
-            raise SeqgenError("items that all have as many symbols are scored whole, expected no prefix")
-        before, labels = self._prompt(prefix), self.numbered(label, len(item))
-        order = self.model.order_led_by(torch.arange(len(before)))
-        symbols, counts = self.codec.encode_all(item)
-        encoded = zip(torch.split(symbols, counts), range(len(item)), strict=True)
-        sequences = [self._sequence(one, place, before, end) for one, place in encoded]
-        by_length = sorted(range(len(item)), key=lambda place: len(sequences[place]))  # like lengths pad little
+            raise SeqgenError("items that all have the same number of symbols are scored whole, expected no prefix")
+        before = torch.zeros(0, dtype=self.model.output.dtype) if prefix is None else self.codec.encode(prefix)
+        order = self.model.order_starting_with(torch.arange(len(before)))
         results: dict[int, Scores] = {}
-        size = BATCH
-        if self.model.dimensions is not None:
-            size = max(1, min(BATCH, NUMBERS // (self.model.dimensions * self.model.output.size)))
-        for group in (by_length[first : first + size] for first in range(0, len(item), size)):
-            padded = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in group], batch_first=True)
-            sounds = [[prefix, item[place]] for place in group] if self.features is not None else None
-            context = self.context_of(None if labels is None else labels[group], len(group), sounds)
-            x, context = arranged(padded.to(self.model.device), context, order)
-            columns = Columns.join(list(follow(self.model, [x], context)))
-            if order is not None:
-                columns = columns.select((slice(None), order.restore(torch.arange(x.shape[1], device=x.device)).cpu()))
-            for row, place in enumerate(group):
-                kept = slice(len(before), len(sequences[place]))
+        for places, batch in self._batches(items, before, prefix, label, end):
+            columns = score_batch(self.model, batch, order=order, detail=True).columns
+            assert columns is not None  # asked for
+            for row, place in enumerate(places):
+                kept = slice(len(before), int(batch.mask[row].sum()))
                 results[place] = self._scores(columns.select((row, kept)), kept)
-        if p_value is not None:
-            for place, one in results.items():
-                said = self.labelled(label[place] if isinstance(label, list) else label)
-                results[place] = dataclasses.replace(one, p_value=self.p_value(one.total, said, p_value))
-        return [results[place] for place in range(len(item))]
+        return [results[place] for place in range(len(items))]
 
-    def labelled(self, label: Label) -> bool:
-        """Whether all of the model's labels are said, or none. Raises SeqgenError for some: nothing was ranked so."""
-        said = self.numbered(label, 1)
-        if said is not None and not bool(said.all()):
-            raise SeqgenError(f"label is {label!r}; expected all of {', '.join(self.labels)} or none, for a p-value")
-        return said is not None
+    def totals(self, items: Sequence[Any], *, label: Label | Sequence[Label] = None, orders: int = 1) -> list[Total]:
+        """log p(item | label) of every item in total, under the mixture of the model's first factorisations.
 
-    def p_value(self, total: Total, labelled: bool = False, side: Side = "low") -> float:
-        """The rank of an item's log p per symbol among held-out ones of like length, scored given a label or not.
-
-        Raises SeqgenError for a model without held-out scores.
+        Raises SeqgenError for more factorisations than the model was made for.
         """
-        if self.calibration is None:
-            raise SeqgenError("the model has no held-out scores to rank among; seqgen calibrate RUN adds them")
-        return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
+        results: dict[int, Total] = {}
+        nothing = torch.zeros(0, dtype=self.model.output.dtype)
+        for places, batch in self._batches(items, nothing, None, label, True):
+            (scored,) = score(self.model, [batch], orders=orders)
+            nats = -(scored.totals + jacobian(self.codec.log_jacobian, scored.batch.mask))
+            for place, mask, x, one in zip(places, batch.mask, batch.x, nats.tolist(), strict=True):
+                units = float(self.codec.lengths(x[mask]).sum())
+                results[place] = Total(one, int(mask.sum()), units, self.codec.unit, self.codec.size is not None)
+        return [results[place] for place in range(len(items))]
 
-    def ratios(self, items: list[Any], background: "Scorer", *, label: Label | list[Label] = None) -> list[float]:
-        """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one.
+    def pieces(
+        self, pieces: Iterable[Any], *, label: Label = None, condition: Any = None, end: bool = True
+    ) -> Iterator[Scores]:
+        """Scores of consecutive parts of one long item that comes in pieces, in constant memory."""
+        order = self.model.order_number(0)
+        if self.codec.length is not None or not (order is None or order.natural):
+            raise SeqgenError("got an item in pieces; items of a fixed number of symbols are scored whole")
+        signals = None if condition is None else [self.modality.signal(self.codec, condition)]
+        context = self.conditioning.context(label, 1, signals)
+        closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
+        symbols = (piece for source in (self.codec.pieces(pieces), closing) for piece in source if len(piece))
+        batches = (
+            Batch(x.unsqueeze(0), torch.ones(1, len(x), dtype=torch.bool), context, window=number)
+            for number, x in enumerate(symbols)
+        )
+        for part in score(self.model, batches, detail=True):
+            assert part.columns is not None  # asked for
+            yield self._scores(part.columns.select(0))
 
-        Raises SeqgenError for a background model whose items are of other symbols.
-        """
-        self.check_background(background)
-        own, other = self.score(items, label=label), background.score(items)
-        pairs = zip(own, other, strict=True)
-        return [detect.likelihood_ratio(one.log_prob, two.log_prob, one.total.symbols) for one, two in pairs]
-
-    def check_background(self, background: "Scorer") -> None:
-        """Raises SeqgenError for a model of pictures of another size or of other levels, or of other columns."""
-        own, other = ((type(codec), codec.length, codec.size) for codec in (self.codec, background.codec))
-        if own[0] is not other[0] or (self.codec.length is not None and own != other):
-            told = [
-                f"{kind.__name__} of {length} symbols in {size or 'numbers'}" for kind, length, size in (own, other)
-            ]
-            raise SeqgenError(f"the background model is one of {told[1]}, expected {told[0]}, as the model itself")
-
-    def purify(self, items: list[Any], radius: int, *, label: Label = None, below: float | None = None) -> list[Any]:
-        """The likeliest items of which no symbol is farther than `radius` levels away, found symbol by symbol.
-
-        With `below` only items whose p-value is smaller are changed. Raises SeqgenError for items without levels.
-        """
-        if self.codec.length is None:
-            raise SeqgenError(f"{type(self.codec).__name__} has no levels that are near each other")
-        if not items:
-            return []
-        x = torch.stack([self.codec.encode(item) for item in items])
-        chosen = list(range(len(items)))
-        if below is not None:
-            ranked = self.score(items, label=label, p_value="low")
-            chosen = [place for place, one in enumerate(ranked) if one.p_value is not None and one.p_value < below]
-        for first in range(0, len(chosen), BATCH):
-            group = chosen[first : first + BATCH]
-            x[group] = detect.purify(self.model, x[group], radius, self.context(label, len(group))).cpu()
-        return [self.codec.decode(row) for row in x]
+    def _batches(
+        self, items: Sequence[Any], before: Tensor, prefix: Any, label: Label | Sequence[Label], end: bool
+    ) -> Iterator[tuple[list[int], Batch]]:
+        """Batches of items of similar length, and which items they hold."""
+        labels = self.conditioning.classes(label, len(items))
+        symbols, counts = self.codec.encode_all(items)
+        sequences = [self._sequence(one, place, before, end) for place, one in enumerate(torch.split(symbols, counts))]
+        by_length = sorted(range(len(items)), key=lambda place: len(sequences[place]))
+        for places in (by_length[first : first + BATCH] for first in range(0, len(items), BATCH)):
+            x = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in places], batch_first=True)
+            lengths = torch.tensor([[len(sequences[place])] for place in places])
+            signals = None
+            if self.conditioning.features is not None:
+                signals = [self.modality.signal(self.codec, [prefix, items[place]]) for place in places]
+            context = self.conditioning.context_of(None if labels is None else labels[places], len(places), signals)
+            yield places, Batch(x, torch.arange(x.shape[1]) < lengths, context)
 
     def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
         symbols = self.codec.close(symbols) if end else symbols
@@ -147,46 +100,10 @@ class Scorer(Conditioned):
             raise SeqgenError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
         return torch.cat([before, symbols])
 
-    def score_orders(self, items: Sequence[Any], orders: int, *, label: Label | list[Label] = None) -> list[Total]:
-        """Totals of vectors under the mixture of the model's first factorisations, of which each has equal weight.
-
-        Raises SeqgenError for more factorisations than the model was made for.
-        """
-        labels, totals = self.numbered(label, len(items)), []
-        for first in range(0, len(items), BATCH):
-            group = slice(first, first + BATCH)
-            x = torch.stack([self.codec.encode(item) for item in items[group]]).to(self.model.device)
-            context = self.context_of(None if labels is None else labels[group], len(x), None)
-            log_probs = ensemble(self.model, x, context, orders) + self._log_jacobian(slice(x.shape[1])).sum()
-            units = self.codec.lengths(x[0].cpu()).sum().item()
-            totals += [Total(-nats, x.shape[1], units, self.codec.unit) for nats in log_probs.tolist()]
-        return totals
-
-    def _log_jacobian(self, kept: slice) -> Tensor:
-        whole = torch.as_tensor(self.codec.log_jacobian, dtype=torch.float64)
-        return whole[kept] if whole.ndim else whole
-
     def _scores(self, columns: Columns, kept: slice = slice(None)) -> Scores:
         x, log_probs, ranks, entropies = columns
-        log_probs = log_probs + self._log_jacobian(kept)
-        total = Total(-float(log_probs.sum()), len(x), self.codec.lengths(x).sum().item(), self.codec.unit)
+        added = torch.as_tensor(self.codec.log_jacobian, dtype=torch.float64)
+        log_probs = log_probs + (added[kept] if added.ndim else added)
+        units = self.codec.lengths(x).sum().item()
+        total = Total(-float(log_probs.sum()), len(x), units, self.codec.unit, self.codec.size is not None)
         return Scores(self.codec.names(x), log_probs, ranks, entropies, x[-1].item() == self.codec.end, total)
-
-    def score_pieces(
-        self, pieces: Iterable[Any], *, label: Label = None, condition: Any = None, end: bool = True
-    ) -> Iterator[Scores]:
-        """The score of one long item that comes in pieces, in constant memory: scores of consecutive parts.
-
-        The totals of the parts add up to the item's. A model with features needs the whole sound as `condition`.
-        """
-        context = self.context(label, 1, None if condition is None else [condition])
-        order = self.model.order_number(0)
-        if self.codec.length is not None or not (order is None or order.natural):
-            raise SeqgenError("an item with a number of symbols of its own, or in an order of its own, is scored whole")
-        closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
-        symbols = (piece.unsqueeze(0) for source in (self.codec.pieces(pieces), closing) for piece in source)
-        for part in follow(self.model, symbols, context):
-            yield self._scores(part.select(0))
-
-    def _prompt(self, prompt: Any) -> Tensor:
-        return torch.zeros(0, dtype=self.model.output.dtype) if prompt is None else self.codec.encode(prompt)

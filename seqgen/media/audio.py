@@ -3,7 +3,6 @@
 import importlib
 import os
 import sys
-import tempfile
 import warnings
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
@@ -14,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from seqgen.config import SeqgenError
+from seqgen.media.files import atomic
 
 FORMATS = {".wav": ("WAV", "PCM_16"), ".flac": ("FLAC", "PCM_16"), ".ogg": ("OGG", "VORBIS")}
 """Suffixes that `write` supports, each with libsndfile's names of the file format and the sample format."""
@@ -186,17 +186,10 @@ def _write(path: Path, samples: np.ndarray, rate: int) -> None:
     import soundfile
 
     kind, subtype = FORMATS[path.suffix.lower()]
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
+    with atomic(path) as file:
         try:
             with soundfile.SoundFile(file.name, "w", rate, 1, subtype, format=kind) as sound:
                 for start in range(0, len(samples), 1 << 16):  # libsndfile encodes Vorbis on the stack
                     sound.write(samples[start : start + (1 << 16)])
-            os.fsync(file.fileno())
-            os.chmod(file.name, 0o644)
-            os.replace(file.name, path)
         except soundfile.LibsndfileError as error:
-            os.unlink(file.name)
             raise AudioError(f"{str(path)!r} cannot be written: {_reason(error)}") from None
-        except BaseException:
-            os.unlink(file.name)
-            raise

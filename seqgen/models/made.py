@@ -1,6 +1,7 @@
 """The masked autoencoder for distribution estimation."""
 
 import itertools
+import math
 from collections.abc import Sequence
 from typing import NamedTuple, cast
 
@@ -13,59 +14,64 @@ from seqgen.config import SeqgenError
 from seqgen.model import Context, Model, Order
 from seqgen.nn.degrees import masked
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
-from seqgen.nn.order import First, Orders, in_order, shuffled
+from seqgen.nn.order import FirstOrder, Orders, permute, seeded_permutation
 from seqgen.output import Output
 
 
-class Place(NamedTuple):
-    """What one position of a factorisation adds: to each layer the units of that degree, and its parameters.
+class Position(NamedTuple):
+    """The weights of one position of a factorisation: those of the hidden units of that degree, and of its parameters.
 
-    `hidden` holds (weights (N, n), bias (B, n)) a layer, None where it has no such unit; `first` (B, P) depends on no
-    symbol; `readout` is (H, P) and `direct` (D E, P) or None. The rows of weights are in the order in which symbols and
-    units become known, so that those known by now are the foremost.
+    `hidden` holds (weights (N, n), bias (B, n)) for each layer, None for a layer without units of that degree; `bias`
+    is (B, P), `readout` (H, P) and `direct` (D E, P) or None. The rows of weights are sorted by the position at which
+    their inputs become known, so that the known ones are a prefix.
     """
 
     hidden: tuple[tuple[Tensor, Tensor] | None, ...]
-    first: Tensor
+    bias: Tensor
     readout: Tensor
     direct: Tensor | None
 
 
-class Filled(NamedTuple):
-    """What a MADE remembers: embedded symbols (B, t E) and the units (B, n) of each layer that t symbols determine."""
+class Known(NamedTuple):
+    """The state of a MADE after t = `time` symbols.
 
-    places: tuple[Place, ...]
+    `positions` are the weights of all positions, `values` (B, t E) the embedded symbols, and `units` (B, n) for each
+    layer the hidden units of degree t or less.
+    """
+
+    positions: tuple[Position, ...]
     values: Tensor
     units: tuple[Tensor, ...]
     time: int
 
 
 class MADE(Model):
-    """A feed-forward network with masked weights (Germain et al. 2015, arXiv:1502.03509).
+    """The masked autoencoder (Germain et al. 2015, arXiv:1502.03509).
 
-    Every hidden unit has a degree m in 1 ... D - 1 and sees the first m variables at most: a weight from position t
-    (counted from 1) to a unit stays if m >= t, between units if the later one's degree is not less, and to the
-    parameters of position t if t > m:
+    Every hidden unit has a degree m in 1 ... D - 1 and depends on the first m positions at most. Masks keep a weight
+    from position t (counted from 1) to a unit if m >= t, from a unit to one of the next layer if the latter's degree is
+    not smaller, and from a unit to the parameters of position t if t > m:
 
         h^1 = relu(b^1 + (W^1 M^1) x),   h^l = relu(b^l + (W^l M^l) h^l-1),   o = b + (V M) h^L + (A M_A) x.
 
-    One pass gives all conditionals. Masks follow from the order of the variables and the degrees; the weights are
-    never altered by them, so that all factorisations share all weights. A factorisation's number says both: its
-    order, and how the degrees are dealt out to the units; 0 deals them out in ascending order. Labels add to b^1 and
-    to b, which is all that the first variable depends on.
+    One pass gives all conditionals. All factorisations share the weights and differ in their masks, which follow from
+    the order of the variables and from the connectivity, the degrees of the units. Factorisation number i has order
+    number i mod `orders` and connectivity number i mod `masks`, so there are lcm(orders, masks) of them. Connectivity 0
+    has ascending degrees; the others are permutations of these. Label embeddings are added to b^1 and to b; the latter
+    are all that the first variable depends on.
 
-    Deviation: degrees are not drawn but spread evenly, then shuffled, so that no layer lacks one by chance; those of a
-    layer with fewer than D - 1 units have gaps, which the direct connections A fill.
+    Deviation: degrees are not drawn at random but evenly spaced, then permuted, so that no layer lacks one by chance. A
+    layer of fewer than D - 1 units does not have every degree; direct connections A make up for it.
 
     Args:
-        output: What the parameters mean.
-        labels: The number of classes of every label.
-        dimensions: D, variables of a vector.
-        hidden: Units of each layer.
-        direct: Whether there are direct connections A from symbols to parameters.
-        orders: How many orders it is trained for, 0 for any.
-        order: The first of them.
-        masks: How many connectivities it is trained for, 0 for any.
+        output: The output distribution.
+        labels: The number of classes of each label.
+        dimensions: D, the number of variables.
+        hidden: The number of units of each layer.
+        direct: Whether there are direct connections A from inputs to parameters.
+        orders: The number of orders it is trained for, 0 for any order (order-agnostic training).
+        order: Order number 0.
+        masks: The number of connectivities it is trained for, 0 for any (connectivity-agnostic training).
 
     >>> from seqgen.outputs import Bernoulli
     >>> model = MADE(Bernoulli(), dimensions=4, hidden=[6])
@@ -82,16 +88,19 @@ class MADE(Model):
         hidden: Sequence[int] = (500,),
         direct: bool = False,
         orders: int = 1,
-        order: First = "natural",
+        order: FirstOrder = "natural",
         masks: int = 1,
     ) -> None:
         super().__init__()
-        if not hidden or min(hidden) < 1 or masks < 0:
-            raise SeqgenError(f"hidden {list(hidden)}, masks {masks}: expected layers of 1 or more units, 0 or more")
+        if not hidden or min(hidden) < 1:
+            raise SeqgenError(f"hidden is {list(hidden)}, expected one layer or more, each of 1 unit or more")
+        if masks < 0:
+            raise SeqgenError(f"masks is {masks}, expected a whole number of 0 or more")
         self.ordering = Orders(dimensions, orders, order)
         self.output = output
+        self.label_sizes = tuple(labels)
         self.masks = masks
-        self.dimensions, self.orders = dimensions, max(orders, masks) if orders and masks else None
+        self.dimensions, self.orders = dimensions, math.lcm(orders, masks) or None
         self.any_order = not orders
         widths = [dimensions * output.width, *hidden]
         self.hidden = nn.ModuleList(nn.Linear(*pair) for pair in itertools.pairwise(widths))
@@ -102,21 +111,23 @@ class MADE(Model):
         self.label_readout = LabelEmbedding(labels, self.bias.numel()) if labels else None
 
     @torch.no_grad()
-    def begin(self, x: Tensor) -> None:
-        """Fit what depends on nothing to the variables of rows (N, D), where the output has a formula for it."""
-        if (fitted := self.output.fitted(x)) is not None:
+    def init_from_marginals(self, x: Tensor) -> None:
+        """Initialise the output biases from the marginals of data (N, D), where the output has a closed form."""
+        if (fitted := self.output.fit_marginals(x)) is not None:
             self.bias.copy_(fitted)
 
     def order_number(self, number: int) -> Order:
-        """The order of that number with the connectivity of that number."""
+        """Factorisation number `number`: its order and its connectivity."""
         return Order(self.ordering[number], number % self.masks if self.masks else number)
 
-    def degrees(self, member: int) -> list[Tensor]:
-        """The degrees (H,) of each layer's units in connectivity `member`."""
-        spread = [1 + np.arange(width) * max(1, self.ordering.dimensions - 1) // width for width in self.widths]
-        if member:
-            spread = [degrees[shuffled(len(degrees), member, layer)] for layer, degrees in enumerate(spread)]
-        return [torch.from_numpy(degrees).to(self.bias.device) for degrees in spread]
+    def degrees(self, connectivity: int) -> list[Tensor]:
+        """The degrees (H,) of the units of each layer, int64."""
+        layers = [1 + np.arange(width) * max(1, self.ordering.dimensions - 1) // width for width in self.widths]
+        if connectivity:
+            layers = [
+                degrees[seeded_permutation(len(degrees), connectivity, layer)] for layer, degrees in enumerate(layers)
+            ]
+        return [torch.from_numpy(degrees).to(self.bias.device) for degrees in layers]
 
     @property
     def widths(self) -> list[int]:
@@ -125,23 +136,23 @@ class MADE(Model):
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Parameters (B, T, P) of every symbol of x (B, T)."""
-        self.ordering.check(x.shape[1])
-        order = self.ordering.given(context)
-        ranks, (*biases, first) = order.ranks, self._biases(context, len(x))
+        self.ordering.check_length(x.shape[1])
+        order = self.ordering.of_context(context)
+        ranks, (*biases, readout_bias) = order.ranks, self._biases(context, len(x))
         inputs = F.pad(self.output.embed(x).to(self.bias.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
-        values = inputs.index_select(1, ranks).flatten(1)  # each variable in its own place, (B, D E)
-        places = 1 + ranks.repeat_interleave(self.output.width)
-        units, below = values, places
-        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.member), strict=True):
+        values = inputs.index_select(1, ranks).flatten(1)  # (B, D E), in the natural order
+        positions = 1 + ranks.repeat_interleave(self.output.width)
+        units, below = values, positions
+        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.connectivity), strict=True):
             units = (bias + F.linear(units, masked(layer.weight, degrees, below))).relu()
             below = degrees
-        rows = first + _product(units, self.readout, ranks, below)
+        rows = readout_bias + _masked_readout(units, self.readout, ranks, below)
         if self.direct is not None:
-            rows = rows + _product(values, self.direct, ranks, places)
+            rows = rows + _masked_readout(values, self.direct, ranks, positions)
         return rows.index_select(1, order.permutation[: x.shape[1]])
 
     def _biases(self, context: Context | None, batch: int) -> list[Tensor]:
-        """What there is without any symbol: (B, H) of each layer, and (B, D, P) of the parameters; or (1, ...)."""
+        """Biases with the label embeddings added: (B, H) or (1, H) of each layer, and (B, D, P) of the parameters."""
         hidden, readout = [layer.bias.unsqueeze(0) for layer in self._layers], self.bias.expand(batch, -1, -1)
         if self.label_hidden is None or self.label_readout is None:
             refuse_labels(context)
@@ -153,63 +164,63 @@ class MADE(Model):
     def _layers(self) -> list[nn.Linear]:
         return [cast(nn.Linear, layer) for layer in self.hidden]
 
-    # -- symbol by symbol: every unit is computed once, as soon as all that it sees is known
+    # -- symbol by symbol: a unit of degree m is computed once, after m symbols
 
-    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Filled]:
-        """Parameters (B, P) of the first symbol; no unit is determined yet."""
-        places = self._places(batch, context)
-        nothing = places[0].first.new_zeros(batch, 0)
-        return places[0].first, Filled(places, nothing, (nothing,) * len(self.hidden), 0)
+    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Known]:
+        """Parameters (B, P) of the first symbol, and the state without any units."""
+        positions = self._positions(batch, context)
+        empty = positions[0].bias.new_zeros(batch, 0)
+        return positions[0].bias, Known(positions, empty, (empty,) * len(self.hidden), 0)
 
-    def _places(self, batch: int, context: Context | None) -> tuple[Place, ...]:
-        """Views of the weights by position, cut once: at every symbol it would take longer than the products."""
-        order = self.ordering.given(context)
+    def _positions(self, batch: int, context: Context | None) -> tuple[Position, ...]:
+        """Views of the weights by position. To slice them at every symbol would take longer than the products."""
+        order = self.ordering.of_context(context)
         permutation, width = order.permutation, self.output.width
-        *biases, first = self._biases(context, batch)
+        *biases, readout_bias = self._biases(context, batch)
         inputs = (permutation.unsqueeze(1) * width + torch.arange(width, device=permutation.device)).flatten()
         below, hidden = inputs, []
-        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.member), strict=True):
+        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.connectivity), strict=True):
             units = degrees.argsort(stable=True)
             sizes = degrees.bincount(minlength=self.ordering.dimensions).tolist()
-            weight = in_order(in_order(layer.weight, 0, units), 1, below)
+            weight = permute(permute(layer.weight, 0, units), 1, below)
             pairs = zip(torch.split(weight.t(), sizes, 1), torch.split(bias[:, units], sizes, 1), strict=True)
             hidden.append([pair if size else None for pair, size in zip(pairs, sizes, strict=True)])
             below = units
-        readout = in_order(in_order(self.readout, 0, permutation), 2, below).transpose(1, 2).unbind(0)
+        readout = permute(permute(self.readout, 0, permutation), 2, below).transpose(1, 2).unbind(0)
         direct: Sequence[Tensor | None] = [None] * len(readout)
         if self.direct is not None:
-            direct = in_order(in_order(self.direct, 0, permutation), 2, inputs).transpose(1, 2).unbind(0)
-        firsts = first.index_select(1, permutation).unbind(1)
-        return tuple(map(Place, zip(*hidden, strict=True), firsts, readout, direct))
+            direct = permute(permute(self.direct, 0, permutation), 2, inputs).transpose(1, 2).unbind(0)
+        bias_by_position = readout_bias.index_select(1, permutation).unbind(1)
+        return tuple(map(Position, zip(*hidden, strict=True), bias_by_position, readout, direct))
 
-    def step(self, x: Tensor, state: Filled, context: Context | None = None) -> tuple[Tensor, Filled]:
-        """Parameters (B, T, P) after each symbol of x (B, T), and the units that are determined after the last."""
-        places, values, units, time = state
+    def step(self, x: Tensor, state: Known, context: Context | None = None) -> tuple[Tensor, Known]:
+        """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the state after the last."""
+        positions, values, units, time = state
         after = time + x.shape[1]
-        if after >= len(places):
-            self.ordering.check(after + 1)
+        if after >= len(positions):
+            self.ordering.check_length(after + 1)
         embedded, rows = self.output.embed(x), []
-        if embedded.dtype != values.dtype:  # to ask takes a tenth of the time of converting to what it is
+        if embedded.dtype != values.dtype:  # the check takes a tenth of the time of a conversion to the same dtype
             embedded = embedded.to(values.dtype)
         for position, value in enumerate(embedded.unbind(1), time + 1):
-            hidden, first, readout, direct = places[position]
+            hidden, readout_bias, readout, direct = positions[position]
             below = values = torch.cat([values, value], 1)
-            filled = []
+            layers = []
             for known, new in zip(units, hidden, strict=True):
                 if new is not None:
                     weight, bias = new
                     known = torch.cat([known, torch.addmm(bias, below, weight[: below.shape[1]]).relu_()], 1)
-                filled.append(known)
+                layers.append(known)
                 below = known
-            units = tuple(filled)
-            row = torch.addmm(first, below, readout[: below.shape[1]])
+            units = tuple(layers)
+            row = torch.addmm(readout_bias, below, readout[: below.shape[1]])
             if direct is not None:
                 row = torch.addmm(row, values, direct[: values.shape[1]])
             rows.append(row)
         parameters = rows[0].unsqueeze(1) if len(rows) == 1 else torch.stack(rows, 1)
-        return parameters, Filled(places, values, units, after)
+        return parameters, Known(positions, values, units, after)
 
 
-def _product(values: Tensor, weight: Tensor, degrees: Tensor, below: Tensor) -> Tensor:
-    """(B, M, P) from values (B, N) of degrees `below` and weight (M, P, N), masked for rows of these degrees (M,)."""
-    return F.linear(values, masked(weight, degrees, below).flatten(0, 1)).view(len(values), *weight.shape[:2])
+def _masked_readout(values: Tensor, weight: Tensor, ranks: Tensor, below: Tensor) -> Tensor:
+    """(B, D, P) from values (B, N) of degrees `below` (N,) and weight (D, P, N), kept where ranks (D,) >= below."""
+    return F.linear(values, masked(weight, ranks, below).flatten(0, 1)).view(len(values), *weight.shape[:2])

@@ -1,4 +1,4 @@
-"""Tables of conditional probabilities."""
+"""N-gram models."""
 
 import itertools
 import math
@@ -16,38 +16,40 @@ from seqgen.output import Output
 
 
 class NGram(Model):
-    """A Markov chain: p(x_t | the n - 1 symbols before), n the order, learnt by counting.
+    """A Markov chain p(x_t | x_t-n+1 ... x_t-1) of order n, trained by counting.
 
-    The tables are smoothed by interpolation after Witten & Bell (1991): with c(h x) the count of x after the history
-    h, c(h) its sum over x and u(h) the number of different symbols seen after h,
+    Witten-Bell smoothing (1991): with c(h x) the count of x after the history h, c(h) its sum over x and u(h) the
+    number of distinct symbols observed after h,
 
         p_n(x | h) = (c(h x) + u(h) p_n-1(x | h')) / (c(h) + u(h)),
 
-    where h' forgets the oldest symbol of h and p_0 is uniform, so that no symbol ever has probability 0. Before its
-    first symbol a sequence has a history of n - 1 start marks. A label is one more symbol in front of every history;
-    every sequence counts for its labels and for labels not said. There is no gradient: `count` does the learning.
+    where h' is h without its oldest symbol and p_0 is uniform, so that no probability is 0. Sequences are padded on the
+    left with n - 1 start symbols. Labels are prepended to every history; every sequence is counted once with its labels
+    and once for each subset of them set to unknown. There are no gradients: `count` does the training.
 
     Parameters are the K log-probabilities, float64. The tables are sparse: sorted n-gram codes and their counts.
 
     Args:
-        output: What the parameters mean; one parameter for each class.
-        labels: The number of classes of every label of a sequence.
-        order: n, the symbols of an n-gram, x_t included.
+        output: The output distribution, with one parameter for each class.
+        labels: The number of classes of each label of a sequence.
+        order: n, the length of an n-gram, x_t included.
     """
 
     def __init__(self, output: Output, labels: Sequence[int] = (), order: int = 3) -> None:
         super().__init__()
         if isinstance(order, bool) or not isinstance(order, int) or order < 1:
             raise SeqgenError(f"order is {order!r}, expected a whole number of 1 or more")
-        support = output(torch.zeros(output.size))
-        if not support.has_enumerate_support or len(support.enumerate_support()) != output.size:
-            raise SeqgenError(f"an n-gram needs one parameter for each class; {type(output).__name__} has other ones")
+        if output.classes != output.size:
+            raise SeqgenError(
+                f"output is {type(output).__name__}, expected an output with one parameter for each class: "
+                "the parameters of an n-gram model are log-probabilities"
+            )
         self.output = output
-        self.labels = tuple(labels)
+        self.label_sizes = tuple(labels)
         self.order = order
-        self.base = output.size + 1  # K symbols and the start mark
+        self.base = output.size + 1  # K symbols and the start symbol
         if order >= 63 or math.prod(count + 1 for count in labels) * self.base**order >= 2**63:  # base >= 2
-            raise SeqgenError(f"order {order} over {output.size} symbols has more than 2^63 n-grams")
+            raise SeqgenError(f"order is {order}, expected fewer than 2^63 possible n-grams of {output.size} symbols")
         for n in range(1, order + 1):
             self.register_buffer(f"codes_{n}", torch.zeros(0, dtype=torch.int64))
             self.register_buffer(f"counts_{n}", torch.zeros(0, dtype=torch.float64))
@@ -59,31 +61,31 @@ class NGram(Model):
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Log-probabilities (B, T, K), float64."""
-        return self._rows(torch.cat([self._marks(x.shape[0]), x], 1), x.shape[1], context)
+        return self._rows(torch.cat([self._padding(x.shape[0]), x], 1), x.shape[1], context)
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, tuple[Tensor]]:
         """Log-probabilities (B, K) of the first symbol; the state is the last n - 1 symbols (B, n - 1)."""
-        history = self._marks(batch)
+        history = self._padding(batch)
         return self._rows(history, 1, context)[:, 0], (history,)
 
     def step(self, x: Tensor, state: tuple[Tensor], context: Context | None = None) -> tuple[Tensor, tuple[Tensor]]:
-        """Log-probabilities (B, T, K) after each symbol of x (B, T), and the last n - 1 symbols."""
+        """Log-probabilities (B, T, K) of the symbol after each symbol of x (B, T), and the last n - 1 symbols."""
         known = torch.cat([state[0], x], 1)  # (B, n - 1 + T)
         return self._rows(known[:, 1:], x.shape[1], context), (known[:, x.shape[1] :],)
 
     def count(self, batch: Batch, carry: Carry | None = None) -> None:
-        """Add a batch's n-grams to the tables, each as often as the weight of its sequence says."""
+        """Add the n-grams of a batch to the tables, each with the weight of its sequence."""
         x, mask = batch.x, batch.mask
-        marks = self._marks(x.shape[0]) if carry is None else torch.cat([carry.state[0], carry.last], 1)[:, 1:]
-        known = torch.cat([marks, x], 1)
+        history = self._padding(x.shape[0]) if carry is None else torch.cat([carry.state[0], carry.last], 1)[:, 1:]
+        known = torch.cat([history, x], 1)
         weight = torch.ones(x.shape[0]) if batch.weight is None else batch.weight
         weights = weight.to(x.device).double().unsqueeze(1).expand_as(x)[mask]
-        labels = check_labels(self._said(batch.context, x.shape[0]), x.shape[0], self.labels)
-        for choice in itertools.product((0, 1), repeat=len(self.labels)):
-            said = torch.tensor(choice, dtype=torch.int64, device=x.device)  # whole numbers even where it is empty
-            # A label of 0 counts as not said already: count such a sequence once.
-            new = ((labels > 0) | (said == 1)).all(1).unsqueeze(1).expand_as(x)[mask]
-            prefix = self._code(labels * said)
+        labels = check_labels(self._labels(batch.context, x.shape[0]), x.shape[0], self.label_sizes)
+        for choice in itertools.product((0, 1), repeat=len(self.label_sizes)):
+            kept = torch.tensor(choice, dtype=torch.int64, device=x.device)  # int64 even if there are no labels
+            # Setting a label to unknown that is unknown already would count the sequence twice.
+            new = ((labels > 0) | (kept == 1)).all(1).unsqueeze(1).expand_as(x)[mask]
+            prefix = self._code(labels * kept)
             for n in range(1, self.order + 1):
                 codes = self._histories(known, x.shape[1], prefix, n) * self.base + x
                 self._add(n, codes[mask][new], weights[new])
@@ -94,7 +96,7 @@ class NGram(Model):
         known, counts = self.get_buffer(f"codes_{n}"), self.get_buffer(f"counts_{n}")
         places, found = _find(known, new)
         counts = counts.index_add(0, places[found], added[found])
-        # The others go between those that are known already: no table is sorted anew.
+        # Merge the new codes into the sorted table.
         fresh = places[~found] + torch.arange(len(new) - len(places[found]), device=new.device)
         old = torch.ones(len(known) + len(fresh), dtype=torch.bool, device=new.device).index_fill(0, fresh, False)
         for name, before, more in (("codes", known, new[~found]), ("counts", counts, added[~found])):
@@ -103,13 +105,13 @@ class NGram(Model):
             self.register_buffer(f"{name}_{n}", merged)
 
     def _rows(self, known: Tensor, rows: int, context: Context | None) -> Tensor:
-        """Log-probabilities (B, rows, K); row t has the history known[:, t : t + n - 1]."""
-        prefix = self._code(check_labels(self._said(context, len(known)), len(known), self.labels))
-        # Symbols repeat themselves: each history (H of them) is looked up once.
+        """Log-probabilities (B, rows, K); the history of row t is known[:, t : t + n - 1]."""
+        prefix = self._code(check_labels(self._labels(context, len(known)), len(known), self.label_sizes))
+        # Histories repeat: look up each of the H distinct ones once.
         longest, index = torch.unique(self._histories(known, rows, prefix, self.order), return_inverse=True)
         probs = torch.full((), 1 / self.output.size, dtype=torch.float64, device=known.device)
         for n in range(1, self.order + 1):
-            # Of labels and n' - 1 symbols as one number, the labels and the last n - 1.
+            # Drop the oldest symbols from the code: keep the labels and the last n - 1 symbols.
             tail = self.base ** (n - 1)
             history = longest // self.base ** (self.order - 1) * tail + longest % tail
             codes = (history * self.base).unsqueeze(-1) + torch.arange(self.output.size, device=known.device)
@@ -121,24 +123,24 @@ class NGram(Model):
         return probs.log().expand(len(longest), -1)[index]
 
     def _histories(self, known: Tensor, rows: int, prefix: Tensor, n: int) -> Tensor:
-        """Codes (B, rows) of the n - 1 symbols before each row, the labels' code in front."""
+        """Codes (B, rows) of the n - 1 symbols before each row, with the code of the labels (B,) as prefix."""
         code = prefix.unsqueeze(1).expand(len(known), rows)
         for place in range(self.order - n, self.order - 1):
             code = code * self.base + known[:, place : place + rows]
         return code
 
-    def _marks(self, batch: int) -> Tensor:
+    def _padding(self, batch: int) -> Tensor:
         return torch.full((batch, self.order - 1), self.output.size, dtype=torch.int64, device=self.device)
 
-    def _said(self, context: Context | None, batch: int) -> Tensor:
+    def _labels(self, context: Context | None, batch: int) -> Tensor:
         refuse_order(context)
         if context is None or context.labels is None:
-            return torch.zeros(batch, len(self.labels), dtype=torch.int64, device=self.device)
+            return torch.zeros(batch, len(self.label_sizes), dtype=torch.int64, device=self.device)
         return context.labels
 
     def _code(self, labels: Tensor) -> Tensor:
         code = labels.new_zeros(len(labels))
-        for column, count in zip(labels.unbind(1), self.labels, strict=True):
+        for column, count in zip(labels.unbind(1), self.label_sizes, strict=True):
             code = code * (count + 1) + column
         return code
 
@@ -152,8 +154,8 @@ class NGram(Model):
         unexpected: Any,
         errors: Any,
     ) -> None:
-        """Take over the tables' sizes, which depend on the data; refuse what is no table."""
-        kinds = math.prod(count + 1 for count in self.labels)
+        """Resize the tables to those of the checkpoint, and report the ones that are malformed."""
+        kinds = math.prod(count + 1 for count in self.label_sizes)
         for n in range(1, self.order + 1):
             codes, counts = (state_dict.get(f"{prefix}{name}_{n}") for name in ("codes", "counts"))
             if codes is None or counts is None:
@@ -175,7 +177,7 @@ class NGram(Model):
 
 
 def _find(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
-    """Where in the sorted codes each wanted one stands, or would stand, and whether it does."""
+    """The insertion point of each wanted code in the sorted codes, and whether it is among them."""
     places = torch.searchsorted(codes, wanted)
     found = places < len(codes)
     found[found.clone()] = codes[places[found]] == wanted[found]

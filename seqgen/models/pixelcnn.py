@@ -2,34 +2,34 @@
 
 from collections.abc import Sequence
 
-from seqgen.models.raster import Raster, check_even, check_sizes, embedded
+from seqgen.models.raster import Raster, check_even, check_sizes, input_width
 from seqgen.nn.convolutions import GatedConvolutions, MaskedConvolutions
 from seqgen.nn.raster import Stack
 from seqgen.output import Output
 
 
 class PixelCNN(Raster):
-    """Masked convolutions of images (van den Oord et al. 2016, arXiv:1601.06759), or gated ones (arXiv:1606.05328).
+    """PixelCNN (van den Oord et al. 2016, arXiv:1601.06759), or the gated PixelCNN (arXiv:1606.05328).
 
-    The plain network has a blind spot: what lies right of a diagonal above a pixel it never sees. The gated one, with
-    its vertical and horizontal stacks, sees all.
+    The receptive field of PixelCNN has a blind spot, above and to the right of a pixel. That of the gated PixelCNN,
+    with its vertical and horizontal stacks, has none.
 
-    Deviations: `filters` are those of one channel, where the papers count those of all; an image is told from the
-    zeros around it by a channel of ones, as in PixelCNN++; labels are added in the plain network, too.
+    Deviations: `filters` counts the features of one channel, the papers those of all; a constant input of ones
+    distinguishes pixels from zero padding, as in PixelCNN++; PixelCNN can be conditioned on labels, too.
 
     Args:
-        output: What the parameters mean.
-        labels: The number of classes of every label.
+        output: The output distribution.
+        labels: The number of classes of each label.
         height: H, rows of an image.
-        width: W, columns.
+        width: W, columns of an image.
         channels: C, 1 for grey and 3 for red, green, blue.
-        gated: Whether it is the gated one.
-        depth: Layers behind the first convolution.
-        filters: Features of every channel of a pixel, between layers; inside a layer of the plain network half as many.
-        kernel: Width of their kernels, odd.
-        first: Width of the first convolution's, odd.
-        end: Features of every channel before the parameters.
-        scalar: Whether a class enters as one number from -1 (the first) to 1 (the last), not as its one-hot vector.
+        gated: Whether it is the gated PixelCNN.
+        depth: The number of layers after the first convolution.
+        filters: Features of each channel of a pixel; even for PixelCNN, whose layers have half as many inside.
+        kernel: Kernel size of the layers, odd.
+        first: Kernel size of the first convolution, odd.
+        end: Features of each channel in the layer before the output.
+        scalar: Whether a class enters as one number from -1 (the first) to 1 (the last) instead of a one-hot vector.
 
     >>> import torch
     >>> from seqgen.outputs import Bernoulli
@@ -55,11 +55,11 @@ class PixelCNN(Raster):
         scalar: bool = True,
     ) -> None:
         check_sizes(height=height, width=width, channels=channels, depth=depth, filters=filters, end=end)
-        every = filters * channels
+        features = filters * channels
         if gated:
-            inputs = channels * embedded(output, scalar) + 1
-            stack: Stack = GatedConvolutions(depth, channels, every, kernel, labels, inputs, first)
+            inputs = channels * input_width(output, scalar) + 1
+            stack: Stack = GatedConvolutions(depth, channels, features, kernel, labels, inputs, first)
         else:
             check_even(filters)
-            stack = MaskedConvolutions(depth, channels, every, kernel, labels)
+            stack = MaskedConvolutions(depth, channels, features, kernel, labels)
         super().__init__(output, stack, height, width, channels, filters, first, end, scalar)

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from typing import Literal
 
 from seqgen.config import SeqgenError
-from seqgen.models.raster import Raster, check_even, check_sizes, embedded
+from seqgen.models.raster import Raster, check_even, check_sizes, input_width
 from seqgen.nn.diagonal import DiagonalBiLSTM
 from seqgen.nn.raster import Stack
 from seqgen.nn.rows import RowLSTM
@@ -12,24 +12,25 @@ from seqgen.output import Output
 
 
 class PixelRNN(Raster):
-    """LSTMs over images (van den Oord et al. 2016, arXiv:1601.06759): the Row LSTM, or the Diagonal BiLSTM.
+    """PixelRNN (van den Oord et al. 2016, arXiv:1601.06759): layers of Row LSTMs or of Diagonal BiLSTMs.
 
-    Deviations: `filters` are those of one channel, where the paper counts those of all; an image is told from the
-    zeros around it by a channel of ones; there are labels.
+    Deviations: `filters` counts the features of one channel, the paper those of all; a constant input of ones
+    distinguishes pixels from zero padding; the model can be conditioned on labels.
 
     Args:
-        output: What the parameters mean.
-        labels: The number of classes of every label.
+        output: The output distribution.
+        labels: The number of classes of each label.
         height: H, rows of an image.
-        width: W, columns.
+        width: W, columns of an image.
         channels: C, 1 for grey and 3 for red, green, blue.
-        cell: Row LSTMs, which are the faster ones, or Diagonal BiLSTMs, which see all that is above and left.
-        depth: Layers behind the first convolution.
-        filters: Features of every channel of a pixel, between layers; an LSTM has half as many units.
-        kernel: Width of the Row LSTM's kernels, odd.
-        first: Width of the first convolution's, odd.
-        end: Features of every channel before the parameters.
-        scalar: Whether a class enters as one number from -1 (the first) to 1 (the last), not as its one-hot vector.
+        cell: `row` for Row LSTMs, which are faster, or `diagonal` for Diagonal BiLSTMs, whose receptive field is
+            unbounded.
+        depth: The number of layers after the first convolution.
+        filters: Features of each channel of a pixel, even; an LSTM has half as many units.
+        kernel: Kernel size of the Row LSTMs, odd.
+        first: Kernel size of the first convolution, odd.
+        end: Features of each channel in the layer before the output.
+        scalar: Whether a class enters as one number from -1 (the first) to 1 (the last) instead of a one-hot vector.
 
     >>> import torch
     >>> from seqgen.outputs import Bernoulli
@@ -58,10 +59,10 @@ class PixelRNN(Raster):
         check_even(filters)
         if cell not in ("row", "diagonal"):
             raise SeqgenError(f"cell is {cell!r}, expected row or diagonal")
-        every = filters * channels
+        features = filters * channels
         stack: Stack
         if cell == "row":
-            stack = RowLSTM(depth, channels, every, kernel, labels)
+            stack = RowLSTM(depth, channels, features, kernel, labels)
         else:
-            stack = DiagonalBiLSTM(depth, channels, every, labels, channels * embedded(output, scalar) + 1)
+            stack = DiagonalBiLSTM(depth, channels, features, labels, channels * input_width(output, scalar) + 1)
         super().__init__(output, stack, height, width, channels, filters, first, end, scalar)

@@ -1,4 +1,4 @@
-"""What image models have in common: pixels in raster order, and the cache of a scan."""
+"""The base of image models: pixels in raster order, and a cache for the raster scan."""
 
 from abc import abstractmethod
 from typing import NamedTuple
@@ -10,46 +10,45 @@ from torch.nn import functional as F
 from seqgen.config import SeqgenError
 from seqgen.model import Carry, Context, Model
 from seqgen.nn.masked import ChannelLinear, FirstConvolution
-from seqgen.nn.raster import Kept, Rows, Stack
+from seqgen.nn.raster import PixelCache, RowCache, Stack
 from seqgen.output import Output
 
 
 class Scan(NamedTuple):
-    """What is known of an image at one of its pixels.
+    """The cache of a raster scan at one pixel.
 
-    `rows` and `above` (W, B, S) come from the rows above, to the layers and to the first convolution; `left` are the
-    inputs (B, I) of the pixels left of this one and `kept` what the layers keep of them; `now` is that of this pixel
-    itself, given the channels that are known of it.
+    `rows` and `above` (W, B, S) are the contributions of the rows above, to the layers and to the first convolution;
+    `left` are the inputs (B, I) of the pixels to the left in this row and `cached` the caches of the layers for them;
+    `current` is the cache of this pixel, from those of its channels that are known.
     """
 
-    rows: Rows
+    rows: RowCache
     above: Tensor
     left: tuple[Tensor, ...] = ()
-    kept: tuple[Kept, ...] = ()
-    now: Kept = ()
+    cached: tuple[PixelCache, ...] = ()
+    current: PixelCache = ()
 
 
-class Seen(NamedTuple):
-    """What an image model remembers: the symbols x (B, t) so far, and the scan, None where it has to be made up for."""
+class Prefix(NamedTuple):
+    """The state of an image model: the symbols x (B, t) so far, and the scan, None where it has to be recomputed."""
 
     x: Tensor
     scan: Scan | None
 
 
 class Raster(Model):
-    """An image of H rows, W columns and C channels, as H W C symbols in raster order, the channels of a pixel together.
+    """Images of H rows, W columns and C channels as H W C symbols in raster order, the channels of a pixel adjacent.
 
-    The symbols enter by a convolution that sees earlier ones alone, then go through a stack of layers; two products
-    with relu before each give the parameters. Groups of features belong to the channels; that of channel c sees the
-    symbols of this pixel below c.
+    A masked first convolution, a stack of layers, then two layers of relu and a masked 1 x 1 convolution give the
+    parameters. The features of a pixel have one group for each channel; that of channel c depends on the symbols of
+    earlier pixels and on channels below c of its own pixel.
 
-    Where parameters move the symbol (`Output.shifts`), they get a share of the earlier channels of the same pixel
-    (Salimans et al. 2017, PixelCNN++, arXiv:1701.05517): with x' the value of a symbol, and coefficients that are
-    parameters of the model,
+    Location parameters (`Output.locations`) are linear in the earlier channels of the same pixel (Salimans et al. 2017,
+    PixelCNN++, arXiv:1701.05517): with x' the embedded symbols and coefficients a, further outputs of the network,
 
         m_c += tanh(a_c,0) x'_0 + ... + tanh(a_c,c-1) x'_c-1.
 
-    Sampling: a pixel costs its own features and no others, since what the layers get from above is computed once a row.
+    Sampling computes each pixel's features once, since the contribution of the rows above is computed once a row.
     """
 
     @abstractmethod
@@ -67,18 +66,18 @@ class Raster(Model):
     ) -> None:
         super().__init__()
         self.output, self.stack = output, stack
+        self.label_sizes = stack.label_sizes
         self.height, self.width, self.channels = height, width, channels
         self.shape = height, width, channels
         self.dimensions = height * width * channels
-        self.scalar = scalar and output.width > 1
-        self.couplings = 0 if output.shifts is None else channels - 1
-        self.shifts = output.shifts or slice(0, 0)
-        self.moved = len(range(output.size)[self.shifts])
+        self.scalar_input = scalar and output.width > 1
+        self.locations = output.locations or slice(0, 0)
+        self.location_count = len(range(output.size)[self.locations])
+        self.coefficients = self.location_count * (channels - 1)
         features, end = filters * channels, end * channels
-        self.first = FirstConvolution(channels, embedded(output, scalar), features, first)
+        self.first = FirstConvolution(channels, input_width(output, scalar), features, first)
         self.end = ChannelLinear(1, channels, features, end)
-        size = output.size + self.couplings * self.moved
-        self.readout = ChannelLinear(1, channels, end, size * channels)
+        self.readout = ChannelLinear(1, channels, end, (output.size + self.coefficients) * channels)
 
     # -- whole images
 
@@ -88,122 +87,126 @@ class Raster(Model):
         if not x.shape[1]:
             return self.start(len(x), context)[0].unsqueeze(1)[:, :0]
         image = self._image(self._embed(x))
-        inputs = _marked(image)
+        inputs = _with_ones(image)
         h = self.stack(self.first(inputs), inputs, context)
         rows = self._read(h)
-        return self._couple(rows, image[..., 0]).flatten(1, 3)[:, : x.shape[1]]
+        return self._add_channels(rows, image[..., 0]).flatten(1, 3)[:, : x.shape[1]]
 
     def advance(self, x: Tensor, carry: Carry | None = None, context: Context | None = None) -> tuple[Tensor, Carry]:
-        """`forward` in pieces: rows (B, T, P) for the next piece x (B, T) of a sequence, and the place after it."""
-        before = x[:, :0] if carry is None else torch.cat([Seen(*carry.state).x, carry.last], 1)
+        """`forward` in chunks: parameters (B, T, P) of the next chunk x (B, T), and the carry for the one after it."""
+        before = x[:, :0] if carry is None else torch.cat([Prefix(*carry.state).x, carry.last], 1)
         x = torch.cat([before, x], 1)
-        return self(x, context)[:, before.shape[1] :], Carry(x[:, -1:], Seen(x[:, :-1], None))
+        return self(x, context)[:, before.shape[1] :], Carry(x[:, -1:], Prefix(x[:, :-1], None))
 
     def _check(self, length: int) -> None:
-        assert self.dimensions is not None  # as it was made
+        assert self.dimensions is not None  # set in the constructor
         if length > self.dimensions:
             shape = f"{self.height} x {self.width} x {self.channels}"
-            raise SeqgenError(f"a sequence has {length} symbols, expected at most {self.dimensions}, those of {shape}")
+            raise SeqgenError(f"a sequence has {length} symbols, expected at most {self.dimensions} ({shape})")
 
     def _embed(self, x: Tensor) -> Tensor:
-        """Values (B, T, E) of symbols (B, T)."""
+        """Embedded symbols (B, T, E)."""
         dtype = self.first.bias.dtype
-        if self.scalar:
+        if self.scalar_input:
             return (2 * x.to(dtype) / (self.output.width - 1) - 1).unsqueeze(-1)
         return self.output.embed(x).to(dtype)
 
     def _image(self, values: Tensor) -> Tensor:
-        """As many rows (B, n, W, C, E) as the values (B, T, E) need; 0 behind the last, which no row in use sees."""
+        """Whole rows (B, n, W, C, E) from embedded symbols (B, T, E), zero-padded at the end."""
         missing = -values.shape[1] % (self.width * self.channels)
         values = F.pad(values, (0, 0, 0, missing))
         rows = values.shape[1] // (self.width * self.channels)
         return values.view(len(values), rows, self.width, self.channels, values.shape[2])
 
     def _read(self, h: Tensor) -> Tensor:
-        """Parameters with coefficients (..., C, P + (C - 1) K) from features (..., S)."""
+        """Parameters and coefficients (..., C, P + (C - 1) K) from features (..., S), K location parameters."""
         rows: Tensor = self.readout(self.end(h.relu()).relu())
         return rows.view(*rows.shape[:-1], self.channels, -1)
 
-    def _couple(self, rows: Tensor, values: Tensor) -> Tensor:
-        """Parameters (..., C, P) from those with coefficients (..., C, P + (C - 1) K) and a pixel's values (..., C)."""
-        if not self.couplings:
+    def _add_channels(self, rows: Tensor, values: Tensor) -> Tensor:
+        """Parameters (..., C, P) from (..., C, P + (C - 1) K) and a pixel's embedded symbols x' (..., C)."""
+        if not self.coefficients:
             return rows
-        parameters, shares = torch.split(rows, [self.output.size, self.couplings * self.moved], -1)
+        parameters, coefficients = torch.split(rows, [self.output.size, self.coefficients], -1)
         channels = torch.arange(self.channels, device=rows.device)
         values = values[..., None, :-1] * (channels[:-1] < channels.unsqueeze(1))  # (..., C, C - 1)
-        added = (shares.tanh().reshape(*values.shape, self.moved) * values.unsqueeze(-1)).sum(-2)
-        return parameters + F.pad(added, (self.shifts.start, self.output.size - self.shifts.stop))
+        added = (coefficients.tanh().reshape(*values.shape, self.location_count) * values.unsqueeze(-1)).sum(-2)
+        return parameters + F.pad(added, (self.locations.start, self.output.size - self.locations.stop))
 
     # -- symbol by symbol
 
-    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Seen]:
-        """Parameters (B, P) of the first symbol; nothing is seen yet."""
+    def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Prefix]:
+        """Parameters (B, P) of the first symbol, and the state without symbols."""
         x = torch.zeros(batch, 0, dtype=self.output.dtype, device=self.device)
-        rows, scan = self._look(self._begin(batch, context), x)
-        return rows, Seen(x, scan)
+        rows, scan = self._next_parameters(self._first_scan(batch, context), x)
+        return rows, Prefix(x, scan)
 
-    def step(self, x: Tensor, state: Seen, context: Context | None = None) -> tuple[Tensor, Seen]:
-        """Parameters (B, T, P) after each symbol of x (B, T), and what is seen after the last."""
+    def step(self, x: Tensor, state: Prefix, context: Context | None = None) -> tuple[Tensor, Prefix]:
+        """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the state after the last."""
         before, scan = state
         self._check(before.shape[1] + x.shape[1] + 1)
         if x.shape[1] > (1 if scan is None else self.width * self.channels):
-            seen = torch.cat([before, x], 1)
-            return self(F.pad(seen, (0, 1)), context)[:, -x.shape[1] :], Seen(seen, None)
-        scan = self._make_up(before, context) if scan is None else scan
-        found = []
+            prefix = torch.cat([before, x], 1)
+            return self(F.pad(prefix, (0, 1)), context)[:, -x.shape[1] :], Prefix(prefix, None)
+        scan = self._rescan(before, context) if scan is None else scan
+        parameters = []
         for symbol in torch.split(x, 1, 1):
             before = torch.cat([before, symbol], 1)
             if before.shape[1] % self.channels == 0:
-                scan = self._leave(scan, before)
-            rows, scan = self._look(scan, before)
-            found.append(rows)
-        return torch.stack(found, 1), Seen(before, scan)
+                scan = self._next_pixel(scan, before)
+            rows, scan = self._next_parameters(scan, before)
+            parameters.append(rows)
+        return torch.stack(parameters, 1), Prefix(before, scan)
 
-    def _begin(self, batch: int, context: Context | None) -> Scan:
-        nothing = self.first.bias.new_zeros(batch, self.first.reach, self.width, self.first.above.shape[1])
-        return Scan(self.stack.first(batch, self.width, context), self.first.row(nothing))
+    def _first_scan(self, batch: int, context: Context | None) -> Scan:
+        """The scan at the first pixel."""
+        zeros = self.first.bias.new_zeros(batch, self.first.radius, self.width, self.first.above.shape[1])
+        return Scan(self.stack.first_row(batch, self.width, context), self.first.row(zeros))
 
-    def _make_up(self, x: Tensor, context: Context | None) -> Scan:
-        """The scan behind symbols x (B, t)."""
-        scan = self._begin(len(x), context)
-        for place in range(self.channels, x.shape[1] + 1, self.channels):
-            scan = self._leave(self._enter(scan, x[:, :place], place - self.channels)[-1], x[:, :place])
-        return self._enter(scan, x, x.shape[1] - x.shape[1] % self.channels)[-1]
+    def _rescan(self, x: Tensor, context: Context | None) -> Scan:
+        """The scan after symbols x (B, t), from the first pixel on."""
+        scan = self._first_scan(len(x), context)
+        for end in range(self.channels, x.shape[1] + 1, self.channels):
+            scan = self._next_pixel(self._features(scan, x[:, :end], end - self.channels)[-1], x[:, :end])
+        return self._features(scan, x, x.shape[1] - x.shape[1] % self.channels)[-1]
 
-    def _enter(self, scan: Scan, x: Tensor, begin: int) -> tuple[Tensor, Tensor, Scan]:
-        """Features (B, S) of the pixel whose symbols stand from `begin` on, and values (B, C), as far as x tells."""
-        values = self._embed(x[:, begin:])
+    def _features(self, scan: Scan, x: Tensor, start: int) -> tuple[Tensor, Tensor, Scan]:
+        """Features (B, S) and embedded symbols (B, C) of the pixel that starts at x[:, start], and its scan.
+
+        Symbols that are not in x yet count as 0.
+        """
+        values = self._embed(x[:, start:])
         values = F.pad(values, (0, 0, 0, self.channels - values.shape[1]))
         h = self.first.pixel(scan.above[len(scan.left)], scan.left, values.flatten(1))
-        h, now = self.stack.pixel(h, scan.rows, scan.kept)
-        return h, values[..., 0], scan._replace(now=now)
+        h, current = self.stack.pixel(h, scan.rows, scan.cached)
+        return h, values[..., 0], scan._replace(current=current)
 
-    def _look(self, scan: Scan, x: Tensor) -> tuple[Tensor, Scan]:
-        """Parameters (B, P) of the symbol behind x (B, t), and the scan at its pixel."""
+    def _next_parameters(self, scan: Scan, x: Tensor) -> tuple[Tensor, Scan]:
+        """Parameters (B, P) of the symbol after x (B, t), and the scan at its pixel."""
         channel = x.shape[1] % self.channels
-        h, values, scan = self._enter(scan, x, x.shape[1] - channel)
+        h, values, scan = self._features(scan, x, x.shape[1] - channel)
         rows = self._read(h)
-        return self._couple(rows, values)[:, channel], scan
+        return self._add_channels(rows, values)[:, channel], scan
 
-    def _leave(self, scan: Scan, x: Tensor) -> Scan:
-        """The scan at the next pixel, now that all symbols of the last one are among x (B, t)."""
+    def _next_pixel(self, scan: Scan, x: Tensor) -> Scan:
+        """The scan at the next pixel, where x (B, t) ends with all symbols of the current one."""
         pixel = self._embed(x[:, -self.channels :]).unsqueeze(1)
-        left, kept = (*scan.left, _marked(pixel)[:, 0]), (*scan.kept, scan.now)
+        left, cached = (*scan.left, _with_ones(pixel)[:, 0]), (*scan.cached, scan.current)
         if len(left) < self.width:
-            return scan._replace(left=left, kept=kept)
-        count = self.first.reach + 1
-        inputs = _marked(self._image(self._embed(x[:, -count * self.width * self.channels :])))
+            return scan._replace(left=left, cached=cached)
+        count = self.first.radius + 1
+        inputs = _with_ones(self._image(self._embed(x[:, -count * self.width * self.channels :])))
         inputs = F.pad(inputs, (0, 0, 0, 0, count - inputs.shape[1], 0))
-        return Scan(self.stack.next(scan.rows, kept, inputs), self.first.row(inputs[:, 1:]))
+        return Scan(self.stack.next_row(scan.rows, cached, inputs), self.first.row(inputs[:, 1:]))
 
 
-def _marked(image: Tensor) -> Tensor:
-    """Inputs (..., I) from values (..., C, E), with a one behind them."""
+def _with_ones(image: Tensor) -> Tensor:
+    """Inputs (..., I) from embedded symbols (..., C, E), with a constant one appended."""
     return F.pad(image.flatten(-2), (0, 1), value=1.0)
 
 
-def embedded(output: Output, scalar: bool) -> int:
-    """Numbers of an embedded symbol."""
+def input_width(output: Output, scalar: bool) -> int:
+    """The width of an embedded symbol."""
     return 1 if scalar else output.width
 
 
@@ -214,6 +217,6 @@ def check_sizes(**sizes: int) -> None:
 
 
 def check_even(filters: int) -> None:
-    """Raises SeqgenError for filters that have no half."""
+    """Raises SeqgenError for an odd number of filters."""
     if filters % 2:
-        raise SeqgenError(f"filters is {filters}, expected an even number, as layers have half of them inside")
+        raise SeqgenError(f"filters is {filters}, expected an even number: layers have half as many features inside")

@@ -15,28 +15,29 @@ from seqgen.nn.order import refuse_order
 from seqgen.output import Output
 
 States = tuple[State, ...]
-"""The state of every layer."""
+"""The state of each layer."""
 
 
 class RNN(Model):
     """A recurrent network (Graves 2013, arXiv:1308.0850): `h_t = cell(x_t, h_t-1)`, `o_t = W h_t + b`.
 
-    The parameters of x_1 come from the learnt initial state h_0 and those of x_t+1 from h_t. A symbol enters as its
-    one-hot vector (or its value, for outputs of numbers). A product with a one-hot vector is a look-up of a column,
-    and single steps do it as one. Labels move h_0 and add to the first layer's input.
+    The parameters of x_1 come from the learnt initial state h_0 and those of x_t+1 from h_t. A class enters as its
+    one-hot vector, which single steps implement as a look-up, and a real number as it is. Label embeddings are added to
+    h_0 and to the input of the first layer.
 
     Args:
-        output: What the parameters mean.
-        labels: The number of classes of every label of a sequence.
-        cell: The kind of all layers.
-        layers: How many.
-        hidden: Units of each.
-        embedding: Width of a learnt matrix before the first layer; None for none.
-        dropout: Probability of a zero in the output of each layer, in training.
-        layer_norm: Whether the output of each layer is normalised. Deviation: Ba et al. 2016 (arXiv:1607.06450)
-            normalise the sums inside the cell; here torch's fused layers still serve.
-        tied: Whether the embedding's matrix is W too (Press & Wolf 2017, arXiv:1608.05859); needs embedding == hidden.
-        forget_bias: The LSTM's forget bias at the start of training (Jozefowicz et al. 2015).
+        output: The output distribution.
+        labels: The number of classes of each label of a sequence.
+        cell: The kind of recurrent cell.
+        layers: The number of layers.
+        hidden: H, units of each layer.
+        embedding: Width of a learnt embedding of symbols; None for one-hot input.
+        dropout: Dropout probability of the outputs of each layer.
+        layer_norm: Whether the outputs of each layer are normalised. Deviation: Ba et al. 2016 (arXiv:1607.06450)
+            normalise the pre-activations inside the cell, which torch's fused layers do not offer.
+        tied: Whether the embedding matrix is W as well (Press & Wolf 2017, arXiv:1608.05859); needs
+            embedding == hidden.
+        forget_bias: Initial forget bias of the LSTM (Jozefowicz et al. 2015).
 
     >>> from seqgen.outputs import Categorical
     >>> model = RNN(Categorical(4), cell="tanh", hidden=3)
@@ -67,6 +68,7 @@ class RNN(Model):
         if tied and (embedding != hidden or output.size != output.width):
             raise SeqgenError(f"tied weights need embedding == hidden; got embedding {embedding}, hidden {hidden}")
         self.output = output
+        self.label_sizes = tuple(labels)
         self.hidden = hidden
         layer, self.cell = KINDS[cell]
         widths = [embedding or output.width] + [hidden] * (layers - 1)
@@ -96,7 +98,7 @@ class RNN(Model):
         return self.advance(x, None, context)[0]
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, States]:
-        """Parameters (B, P) of the first symbol and the initial state: (h,) or (h, c), each (B, H), a layer."""
+        """Parameters (B, P) of the first symbol, and the initial state: for each layer (h,) or (h, c), each (B, H)."""
         refuse_order(context)
         state = self.initial.expand(-1, -1, batch, -1)
         if self.labelled:
@@ -106,53 +108,53 @@ class RNN(Model):
         else:
             refuse_labels(context)
         states = [one.unbind() for one in state.unbind(1)]
-        return self._read(self._between(-1, states[-1][0])), tuple(states)
+        return self._read(self._regularise(-1, states[-1][0])), tuple(states)
 
     def step(self, x: Tensor, state: States, context: Context | None = None) -> tuple[Tensor, States]:
-        """Parameters (B, T, P) after each symbol of x (B, T), and the state after the last."""
+        """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the state after the last."""
         if x.shape[1] == 1:
             return self._single(x, state, context)
         values, states = self._embed(x, context), []
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             outputs, after = chunk(cast(nn.RNNBase, layer), values, before)
-            values = self._between(index, outputs)
+            values = self._regularise(index, outputs)
             states.append(after)
         return self._read(values), tuple(states)
 
     def _single(self, x: Tensor, state: States, context: Context | None) -> tuple[Tensor, States]:
-        # One step of sampling: every call saved here shows, as the arithmetic is a few matrix-vector products.
+        # A step of sampling is a few matrix-vector products, so the overhead of each call matters.
         values, states = x, []
         for index, (layer, before) in enumerate(zip(self.layers, state, strict=True)):
             w = weights(cast(nn.RNNBase, layer))
-            inputs = F.linear(values, w.weight_ih) if index else self._look_up(x, w.weight_ih, context)
+            inputs = F.linear(values, w.weight_ih) if index else self._project(x, w.weight_ih, context)
             after = self.cell(w, inputs, before)
-            values = self._between(index, after[0])
+            values = self._regularise(index, after[0])
             states.append(after)
         return self._read(values).unsqueeze(1), tuple(states)
 
-    def _between(self, index: int, outputs: Tensor) -> Tensor:
-        """The outputs (..., H) of a layer on their way to the next one or to the parameters."""
+    def _regularise(self, index: int, outputs: Tensor) -> Tensor:
+        """Layer norm and dropout of the outputs (..., H) of layer `index`."""
         if self.norms:
             outputs = self.norms[index](outputs)
         return self.dropout(outputs) if self.training else outputs
 
     def _embed(self, x: Tensor, context: Context | None) -> Tensor:
-        """Inputs (B, T, E) of the first layer."""
+        """Inputs (B, T, E) of the first layer for symbols x (B, T)."""
         if self.embedding is None:
             values = self.output.embed(x).to(self.initial.dtype)
         else:
             values = self.output.project(x, self.embedding.weight)
         return values + self.label_input(context, len(x)).unsqueeze(1) if self.labelled else values
 
-    def _look_up(self, x: Tensor, weight: Tensor, context: Context | None) -> Tensor:
-        """The first layer's inputs for one symbol x (B, 1), times weight (G H, E): (B, G H)."""
+    def _project(self, x: Tensor, weight: Tensor, context: Context | None) -> Tensor:
+        """The input of the first layer for one symbol x (B, 1), times weight (G H, E): (B, G H)."""
         if self.embedding is not None:
             return F.linear(self._embed(x, context)[:, 0], weight)
         inputs = self.output.project(x[:, 0], weight)
         return inputs + F.linear(self.label_input(context, len(x)), weight) if self.labelled else inputs
 
     def _read(self, h: Tensor) -> Tensor:
-        """Parameters (..., P) from the last layer's outputs (..., H)."""
+        """Parameters (..., P) from the outputs (..., H) of the last layer."""
         if self.embedding is not None and self.tied:
             return F.linear(h, self.embedding.weight.t(), self.readout.bias)
         return F.linear(h, self.readout.weight, self.readout.bias)

@@ -17,54 +17,55 @@ from seqgen.nn.upsample import Upsample
 from seqgen.output import Output
 
 RECENT = 16
-"""Single steps after which the queues are tidied."""
+"""Single steps after which recent inputs are merged into the queues."""
 AHEAD = 64
-"""Symbols whose conditioning is computed at once."""
+"""Symbols whose conditioning is computed at once in single steps."""
 
 
 class Queues(NamedTuple):
-    """What a WaveNet remembers: of every layer the last (k - 1) d inputs, d its dilation; `time` symbols are taken in.
+    """The state after `time` symbols: the last (k - 1) d inputs of each layer of dilation d (Fast WaveNet queues).
 
-    `old` (S, B, R) holds them layer by layer, the oldest first, as they were `len(recent)` steps ago; `recent` are the
-    inputs (L, B, R) of all layers at the steps since. `labels` (L, B, 2 G) is what the labels add to the gates, `ahead`
-    (A, L, B, 2 G) the same with the features' share for steps `begun`, `begun` + 1, ...
+    `old` (S, B, R) holds the queues of all layers one after the other, oldest input first, as of `len(recent)` steps
+    ago; `recent` are the inputs (L, B, R) of all layers at the steps since. `gates` (L, B, 2 G) are the biases of the
+    gates with the label embeddings added; `conditioned` (A, L, B, 2 G) are those with local conditioning added as well,
+    for A steps from step `conditioned_from` on.
     """
 
     old: Tensor
     recent: tuple[Tensor, ...]
     time: int
-    labels: Tensor
-    ahead: Tensor
-    begun: int
+    gates: Tensor
+    conditioned: Tensor
+    conditioned_from: int
 
 
 class WaveNet(Model):
     """Dilated causal convolutions (van den Oord et al. 2016, arXiv:1609.03499).
 
-    With h the input of a layer, d its dilation, l a label and y the upsampled features,
+    With h the input of a layer, * its dilated convolution, l a label embedding and y the upsampled features,
 
         z = tanh(W_f * h + V_f y + l_f) sigmoid(W_g * h + V_g y + l_g),   h' = h + W_r z,
 
     and the parameters are W_2 relu(W_1 relu(b + sum over layers of W_s z)). Dilations are 1, 2, 4, ... 2^(layers - 1),
-    `blocks` times over. Deviations: the first layer is a look-up of one symbol, not a convolution; before the first
-    symbol stands a learnt vector, before that zeros; W_r and W_s have no biases, which those of the gates and of W_1
-    make up for, and the last layer has no W_r, which nothing would read.
+    repeated `blocks` times. Deviations: the first layer is a linear map of one symbol, not a convolution; sequences are
+    padded on the left with one learnt vector, then zeros; W_r and W_s have no biases, as those of the gates and of W_1
+    suffice; the last layer has no W_r, since its h' is unused.
 
     Args:
-        output: What the parameters mean.
-        labels: The number of classes of every label of a sequence (global conditioning).
-        layers: Layers of a block.
-        blocks: How often the dilations begin again.
-        kernel: k, the taps of a convolution.
-        residual: R, channels between layers.
-        gate: G, channels of z.
-        skip: Channels of the sum over layers.
+        output: The output distribution.
+        labels: The number of classes of each label of a sequence (global conditioning).
+        layers: The number of layers of a block.
+        blocks: The number of blocks.
+        kernel: k, the kernel size of the dilated convolutions.
+        residual: R, residual channels.
+        gate: G, gate channels (of z).
+        skip: Skip channels (of the sum over layers).
         end: Channels between W_1 and W_2.
-        scalar: Whether a class enters as one number from -1 (the first) to 1 (the last), not as its one-hot vector.
-        dropout: Probability of a zero among the inputs of each layer, in training.
+        scalar: Whether a class enters as one number from -1 (the first) to 1 (the last) instead of a one-hot vector.
+        dropout: Dropout probability of the inputs of each layer.
         features: D, numbers in a frame of local conditioning; 0 for none.
         hop: Symbols of a frame.
-        upsampling: How frames become conditioning of every symbol.
+        upsampling: `repeat` for nearest-neighbour upsampling of frames, `learnt` for a transposed convolution.
         condition: Channels of the upsampled features y.
 
     >>> from seqgen.outputs import Categorical
@@ -100,42 +101,44 @@ class WaveNet(Model):
                 f"kernel {kernel}, features {features}, dropout {dropout}: expected 2 or more, 0 or more, 0 to 1"
             )
         self.output = output
-        self.scalar = scalar and output.width > 1
+        self.label_sizes = tuple(labels)
+        self.feature_size, self.feature_hop = features, hop
+        self.scalar_input = scalar and output.width > 1
         self.kernel, self.residual_size, self.gate = kernel, residual, gate
         self.dilations: list[int] = [2**layer for layer in range(layers)] * blocks
         self.lags: list[int] = [(kernel - 1) * dilation for dilation in self.dilations]
         depth = len(self.dilations)
-        self.input = nn.Linear(1 if self.scalar else output.width, residual)
+        self.input = nn.Linear(1 if self.scalar_input else output.width, residual)
         self.first = nn.Parameter(0.1 * torch.randn(residual))
         self.dropout = nn.Dropout(dropout)
         self.features = Upsample(features, hop, condition, upsampling) if features else None
         width = kernel * residual + (condition if features else 0)
-        self.taps = nn.Parameter(torch.randn(depth, width, 2 * gate) / width**0.5)  # oldest tap first, then features
+        self.taps = nn.Parameter(torch.randn(depth, width, 2 * gate) / width**0.5)  # the oldest tap first, then y
         self.bias = nn.Parameter(torch.zeros(depth, 2 * gate))
         self.residual = nn.Parameter(torch.randn(depth - 1, gate, residual) / (gate * depth) ** 0.5)
         self.skip = nn.Linear(depth * gate, skip)
         self.end = nn.Linear(skip, end)
         self.readout = nn.Linear(end, output.size)
         self.labels = LabelEmbedding(labels, depth * 2 * gate) if labels else None
-        self._places()
+        self._index_taps()
 
-    def _places(self) -> None:
-        """Where in the queues the earlier inputs lie that a step meets, sorted by how long ago they were."""
+    def _index_taps(self) -> None:
+        """Index the past inputs of every layer's convolution in `Queues.old`, sorted by their age, oldest first."""
         ends = itertools.accumulate(self.lags)
-        # The queue of a layer ends where the next one's begins, so an input of `ago` steps ago lies `ago` before that.
+        # The queues are concatenated, so the input of `ago` steps ago is `ago` before the end of its layer's queue.
         taps = [
             (ago, layer, end - ago)
             for layer, (dilation, lag, end) in enumerate(zip(self.dilations, self.lags, ends, strict=True))
             for ago in range(lag, 0, -dilation)
         ]
         order = sorted(range(len(taps)), key=lambda tap: -taps[tap][0])
-        self.taken = [taps[tap][:2] for tap in order]
+        self.taps_by_age = [taps[tap][:2] for tap in order]
         self.register_buffer("places", torch.tensor([taps[tap][2] for tap in order]), persistent=False)
         self.register_buffer("unsorted", torch.tensor(order).argsort(), persistent=False)
 
     @property
     def receptive_field(self) -> int:
-        """How many symbols back a row sees."""
+        """The number of preceding symbols that a row depends on."""
         return sum(self.lags) + 1
 
     # -- whole chunks
@@ -145,110 +148,113 @@ class WaveNet(Model):
         if not x.shape[1]:
             return self.start(len(x), context)[0].unsqueeze(1)[:, :0]
         inputs = torch.cat([self.first.expand(len(x), 1, -1), self._embed(x[:, :-1])], 1)
-        return self._rows(inputs, None, self._labels(context, len(x)), context, 0)[0]
+        return self._rows(inputs, None, self._gate_biases(context, len(x)), context, 0)[0]
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Queues]:
-        """Parameters (B, P) of the first symbol, and the queues with what stands before it."""
-        labels = self._labels(context, batch)
+        """Parameters (B, P) of the first symbol, and the queues of the left padding."""
+        gates = self._gate_biases(context, batch)
         empty = list(torch.split(self.first.new_zeros(batch, sum(self.lags), self.residual_size), self.lags, 1))
-        rows, old = self._rows(self.first.expand(batch, 1, -1), empty, labels, context, 0)
-        return rows[:, 0], Queues(old, (), 0, labels, labels[None, :0], 0)
+        rows, old = self._rows(self.first.expand(batch, 1, -1), empty, gates, context, 0)
+        return rows[:, 0], Queues(old, (), 0, gates, gates[None, :0], 0)
 
     def step(self, x: Tensor, state: Queues, context: Context | None = None) -> tuple[Tensor, Queues]:
-        """Parameters (B, T, P) after each symbol of x (B, T), and the queues after the last."""
+        """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the queues after the last."""
         state = Queues(*state)
         if x.shape[1] == 1:
             return self._single(x, state, context)
-        rows, old = self._rows(self._embed(x), self._queues(state), state.labels, context, state.time + 1)
+        rows, old = self._rows(self._embed(x), self._queues(state), state.gates, context, state.time + 1)
         return rows, state._replace(old=old, recent=(), time=state.time + x.shape[1])
 
     def _rows(
-        self, h: Tensor, queues: list[Tensor] | None, labels: Tensor, context: Context | None, time: int
+        self, h: Tensor, queues: list[Tensor] | None, gates: Tensor, context: Context | None, time: int
     ) -> tuple[Tensor, Tensor]:
-        """Parameters (B, T, P) for inputs (B, T, R) at steps `time`, ...; and the queues after them, if any went in."""
+        """Parameters (B, T, P) for inputs h (B, T, R) from step `time` on, and `Queues.old` after them.
+
+        `queues` are those before the inputs; None for zeros, then the returned queues have no meaning.
+        """
         length = h.shape[1]
         features = [] if self.features is None else [self.features(context, time, length)]  # (B, T, C)
-        passed, kept = [], []
+        outputs, kept = [], []
         for layer, (dilation, lag) in enumerate(zip(self.dilations, self.lags, strict=True)):
             if queues is None:
-                known = F.pad(h, (0, 0, lag, 0))
+                padded = F.pad(h, (0, 0, lag, 0))
             else:
-                known = torch.cat([queues[layer], h], 1)
-                kept.append(known[:, length:].transpose(0, 1))
-            taps = [known[:, place : place + length] for place in range(0, lag + 1, dilation)]
+                padded = torch.cat([queues[layer], h], 1)
+                kept.append(padded[:, length:].transpose(0, 1))
+            taps = [padded[:, start : start + length] for start in range(0, lag + 1, dilation)]
             inputs = self.dropout(torch.cat([*taps, *features], 2))
-            z = gated(torch.baddbmm(labels[layer].unsqueeze(1), inputs, self.taps[layer].expand(len(h), -1, -1)))
-            passed.append(z)
+            z = gated(torch.baddbmm(gates[layer].unsqueeze(1), inputs, self.taps[layer].expand(len(h), -1, -1)))
+            outputs.append(z)
             if layer + 1 < len(self.dilations):
                 h = torch.baddbmm(h, z, self.residual[layer].expand(len(h), -1, -1))
-        return self._read(torch.cat(passed, 2)), torch.cat(kept or [h])
+        return self._read(torch.cat(outputs, 2)), torch.cat(kept or [h])
 
     def _queues(self, state: Queues) -> list[Tensor]:
-        """The queue (B, (k - 1) d, R) of each layer."""
+        """The queue (B, (k - 1) d, R) of each layer, with the recent inputs."""
         queues = torch.split(state.old, self.lags)
         if state.recent:
             recent = torch.stack(state.recent, 1)  # (L, steps, B, R)
-            both = zip(queues, recent.unbind(), strict=True)
-            queues = tuple(torch.cat([old, new])[len(new) :] for old, new in both)
+            pairs = zip(queues, recent.unbind(), strict=True)
+            queues = tuple(torch.cat([old, new])[len(new) :] for old, new in pairs)
         return [queue.transpose(0, 1) for queue in queues]
 
-    # -- single steps, for sampling: few and large operations, as each costs more than its arithmetic
+    # -- single steps, for sampling: few and large operations, since the overhead of each exceeds its arithmetic
 
     def _single(self, x: Tensor, state: Queues, context: Context | None) -> tuple[Tensor, Queues]:
-        state = self._look_ahead(self._tidy(state), context)
-        gates = state.labels if self.features is None else state.ahead[state.time + 1 - state.begun]
+        state = self._condition(self._merge_recent(state), context)
+        gates = state.gates if self.features is None else state.conditioned[state.time + 1 - state.conditioned_from]
         width = (self.kernel - 1) * self.residual_size
-        gates = torch.baddbmm(gates, self._past(state), self.taps[:, :width])  # all that does not wait for this symbol
+        gates = torch.baddbmm(gates, self._past(state), self.taps[:, :width])  # all that does not depend on this symbol
         now = self.taps[:, width : width + self.residual_size].unbind()
-        h, inputs, passed = self._embed(x)[:, 0], [], []
+        h, inputs, outputs = self._embed(x)[:, 0], [], []
         for gate, tap, residual in zip(gates.unbind(), now, (*self.residual.unbind(), None), strict=True):
             inputs.append(h)
             z = gated(torch.addmm(gate, h, tap))
-            passed.append(z)
+            outputs.append(z)
             if residual is not None:
                 h = torch.addmm(h, z, residual)
-        rows = self._read(torch.cat(passed, 1)).unsqueeze(1)
+        rows = self._read(torch.cat(outputs, 1)).unsqueeze(1)
         return rows, state._replace(recent=(*state.recent, torch.stack(inputs)), time=state.time + 1)
 
     def _past(self, state: Queues) -> Tensor:
-        """The earlier inputs (L, B, (k - 1) R) that this step's convolutions meet."""
+        """The past inputs (L, B, (k - 1) R) of this step's convolutions."""
         steps = len(state.recent)
-        far = sum(ago > steps for ago, _ in self.taken)
+        far = sum(ago > steps for ago, _ in self.taps_by_age)
         places = self.get_buffer("places")[:far] + steps
-        near = [state.recent[steps - ago][layer].unsqueeze(0) for ago, layer in self.taken[far:]]
+        near = [state.recent[steps - ago][layer].unsqueeze(0) for ago, layer in self.taps_by_age[far:]]
         past = torch.cat([state.old.index_select(0, places), *near])
         past = past.index_select(0, self.get_buffer("unsorted"))  # layer by layer, the oldest first
         taps, batch, width = self.kernel - 1, past.shape[1], self.residual_size
         return past.view(-1, taps, batch, width).transpose(1, 2).reshape(-1, batch, taps * width)
 
-    def _tidy(self, state: Queues) -> Queues:
-        """With the recent inputs among the old ones, once they are many."""
+    def _merge_recent(self, state: Queues) -> Queues:
+        """The state with the recent inputs merged into the queues, once there are RECENT of them."""
         if len(state.recent) < RECENT:
             return state
         return state._replace(old=torch.cat([queue.transpose(0, 1) for queue in self._queues(state)]), recent=())
 
-    def _look_ahead(self, state: Queues, context: Context | None) -> Queues:
-        """With the conditioning of the next steps at hand, which costs less for many at once."""
-        begun = state.time + 1
-        if self.features is None or 0 <= begun - state.begun < len(state.ahead):
+    def _condition(self, state: Queues, context: Context | None) -> Queues:
+        """The state with the local conditioning of the next step, which is computed for AHEAD steps at once."""
+        step = state.time + 1
+        if self.features is None or 0 <= step - state.conditioned_from < len(state.conditioned):
             return state
-        y = self.features(context, begun, max(1, min(AHEAD, self.features.covered(context) - begun)))  # (B, A, C)
+        y = self.features(context, step, max(1, min(AHEAD, self.features.length(context) - step)))  # (B, A, C)
         y = y.transpose(0, 1).flatten(0, 1)
-        shares = y.matmul(self.taps[:, self.kernel * self.residual_size :])  # (L, A B, 2 G)
-        shares = shares.view(len(shares), -1, *state.labels.shape[1:]) + state.labels.unsqueeze(1)
-        return state._replace(ahead=shares.transpose(0, 1), begun=begun)
+        gates = y.matmul(self.taps[:, self.kernel * self.residual_size :])  # (L, A B, 2 G)
+        gates = gates.view(len(gates), -1, *state.gates.shape[1:]) + state.gates.unsqueeze(1)
+        return state._replace(conditioned=gates.transpose(0, 1), conditioned_from=step)
 
-    # -- parts
+    # -- input, biases and output
 
     def _embed(self, x: Tensor) -> Tensor:
         """Inputs (B, T, R) of the first layer."""
-        if self.scalar:
-            place = 2 * x.unsqueeze(-1).to(self.first.dtype) / (self.output.width - 1) - 1
-            return F.linear(place, self.input.weight, self.input.bias)
+        if self.scalar_input:
+            value = 2 * x.unsqueeze(-1).to(self.first.dtype) / (self.output.width - 1) - 1
+            return F.linear(value, self.input.weight, self.input.bias)
         return self.output.project(x, self.input.weight) + self.input.bias
 
-    def _labels(self, context: Context | None, batch: int) -> Tensor:
-        """The gates' biases (L, B, 2 G) with what the labels add."""
+    def _gate_biases(self, context: Context | None, batch: int) -> Tensor:
+        """The biases of the gates (L, B, 2 G) with the label embeddings added."""
         refuse_order(context)
         bias = self.bias.unsqueeze(1)
         if self.labels is not None:
@@ -258,6 +264,6 @@ class WaveNet(Model):
         return bias.expand(-1, batch, -1)
 
     def _read(self, z: Tensor) -> Tensor:
-        """Parameters (..., P) from the outputs (..., L G) of all layers."""
+        """Parameters (..., P) from the outputs z (..., L G) of all layers."""
         out: Tensor = self.readout(F.relu(self.end(F.relu(self.skip(z)))))
         return out

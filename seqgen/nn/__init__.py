@@ -1,1 +1,1 @@
-"""Parts that models are made of."""
+"""Layers that models are made of."""

@@ -1,8 +1,8 @@
-"""Recurrent layers: whole chunks by torch's fused kernels, single steps without repacking their weights.
+"""Recurrent layers: whole chunks by torch's fused kernels, single steps by plain cells on the same parameters.
 
-A one-step call of torch's layers copies all weights into a packed form first, which at batch 1 takes several times
-the arithmetic. The cells here compute the same numbers from the same parameters as plain matrix-vector products.
-Letters: B batch, T time, E inputs, H hidden units, G gates; a state is (h,) or (h, c), each (B, H).
+A single step of torch's layers first packs all weights, which at batch 1 takes several times as long as the arithmetic;
+the cells here are matrix-vector products without packing. Letters: B batch, T time, E inputs, H hidden units, G gates;
+a state is (h,) or (h, c), each (B, H).
 """
 
 from collections.abc import Callable
@@ -28,7 +28,7 @@ Cell = Callable[[Weights, Tensor, State], State]
 
 
 def weights(layer: nn.RNNBase) -> Weights:
-    """The parameters of a one-layer torch module."""
+    """The parameters of a torch module of one layer."""
     return Weights(*layer.all_weights[0])
 
 
@@ -45,7 +45,7 @@ def tanh(w: Weights, inputs: Tensor, state: State) -> State:
 
 
 def gru(w: Weights, inputs: Tensor, state: State) -> State:
-    """Cho et al. 2014 (arXiv:1406.1078), the reset gate behind the product; inputs W_ih x (B, 3 H)."""
+    """Cho et al. 2014 (arXiv:1406.1078), the reset gate applied after the product W_hh h; inputs W_ih x (B, 3 H)."""
     (h,) = state
     reset_x, update_x, new_x = (inputs + w.bias_ih).chunk(3, 1)
     reset_h, update_h, new_h = F.linear(h, w.weight_hh, w.bias_hh).chunk(3, 1)
@@ -64,13 +64,13 @@ def lstm(w: Weights, inputs: Tensor, state: State) -> State:
 
 
 def gated(gates: Tensor) -> Tensor:
-    """tanh of one half of the channels times the sigmoid of the other."""
+    """Gated activation: tanh of the first half of the channels times the sigmoid of the second."""
     filters, gate = gates.chunk(2, -1)
     return filters.tanh() * gate.sigmoid()
 
 
 def _tanh(x: Tensor) -> Tensor:
-    # torch.tanh wakes every thread even for a few hundred numbers: 90 us against 8 here, six times a step.
+    # torch.tanh starts every thread even for a few hundred numbers: 90 us against 8 here, six times a step.
     s = (x + x).sigmoid()
     return s + s - 1
 
@@ -80,4 +80,4 @@ KINDS: dict[str, tuple[Callable[..., nn.RNNBase], Cell]] = {
     "gru": (nn.GRU, gru),
     "lstm": (nn.LSTM, lstm),
 }
-"""A layer for chunks and a cell for single steps, on the same parameters."""
+"""By name: the torch layer for chunks and the cell for single steps, on the same parameters."""

@@ -1,4 +1,4 @@
-"""Weights of which a comparison of whole numbers leaves some."""
+"""MADE masks: keep W[i, j] where m_i >= m_j."""
 
 from typing import Any
 
@@ -8,26 +8,27 @@ from torch.autograd.function import once_differentiable
 
 
 class Masked(torch.autograd.Function):
-    """Weights (M, N) or (M, P, N) where a (M,) is b (N,) or more, else 0.
+    """`weight * mask` for weight (M, N) or (M, P, N), with mask[i, j] = (a_i >= b_j) for a (M,) and b (N,).
 
-    The mask is never kept: numbers are written once into fresh memory, which takes longer than the arithmetic.
+    The mask is not saved but recomputed in the backward pass, and multiplied in place where shapes allow: writing to
+    fresh memory takes longer than the arithmetic.
     """
 
     @staticmethod
     def forward(ctx: Any, weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
-        """The product with the mask."""
+        """Masked weights."""
         ctx.save_for_backward(a, b)
         return _masked(weight, a, b)
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, gradient: Tensor) -> tuple[Tensor, None, None]:
-        """What is masked gets no gradient."""
+        """The gradient, masked likewise."""
         return _masked(gradient, *ctx.saved_tensors), None, None
 
 
 def _masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    # A product with bools takes six times as long, and bfloat16 does not tell 257 from 256.
+    # In float: a product with bool takes six times as long. At least float32: 257 is 256 in bfloat16.
     kind = torch.promote_types(weight.dtype, torch.float32)
     mask = torch.empty(len(a), len(b), dtype=kind, device=weight.device)
     torch.ge(a.to(kind).unsqueeze(1), b.to(kind), out=mask)
@@ -37,6 +38,6 @@ def _masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 def masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """`Masked` of a weight (M, N) or (M, P, N), a (M,) and b (N,)."""
+    """Weights (M, N) or (M, P, N), kept where a (M,) >= b (N,), else 0. Differentiable in the weights."""
     found: Tensor = Masked.apply(weight, a, b)  # type: ignore[no-untyped-call]
     return found

@@ -10,23 +10,23 @@ from seqgen.model import Context
 
 
 class LabelEmbedding(nn.Module):
-    """A learnt vector for every class of every label of a sequence; the vectors of several labels add up.
+    """A learnt embedding of each label of a sequence; the embeddings of several labels are summed.
 
-    Class 0 of each label means "not said", with a vector of its own.
+    Value 0 of a label is "unknown" (unconditional), with an embedding of its own; value 1 + c is class c.
     """
 
     def __init__(self, classes: Sequence[int], width: int) -> None:
         super().__init__()
         if min(classes, default=1) < 1:
-            raise SeqgenError(f"classes are {list(classes)}, expected 1 or more of each label")
+            raise SeqgenError(f"classes are {list(classes)}, expected 1 or more for each label")
         self.classes = tuple(classes)
         self.width = width
         self.tables = nn.ParameterList(0.1 * torch.randn(count + 1, width) for count in classes)
 
     def forward(self, context: Context | None, batch: int) -> Tensor:
-        """Vectors (B, width) for the labels (B, L) of a context; without a context no label is said.
+        """Embeddings (B, width) of the labels (B, L) of a context; without labels all are unknown.
 
-        Raises SeqgenError when the context has other labels than the model.
+        Raises SeqgenError for labels of another number, dtype or range.
         """
         labels = self._labels(context, batch)
         vectors = [table[column] for table, column in zip(self.tables, labels.unbind(1), strict=True)]
@@ -39,13 +39,13 @@ class LabelEmbedding(nn.Module):
 
 
 def refuse_labels(context: Context | None) -> None:
-    """Raises SeqgenError for a context with labels, for models that take none."""
+    """Raises SeqgenError for a context with labels; for models without labels."""
     if context is not None and context.labels is not None:
-        raise SeqgenError("this model takes no labels")
+        raise SeqgenError("got labels, expected none: this model takes no labels")
 
 
 def check_labels(labels: Tensor, batch: int, classes: Sequence[int]) -> Tensor:
-    """The labels (B, L) if they fit a model of L labels with these numbers of classes, else SeqgenError."""
+    """The labels (B, L), unchanged. Raises SeqgenError unless they are int64 from 0 to the number of classes."""
     if labels.shape != (batch, len(classes)) or labels.dtype != torch.int64:
         expected = (batch, len(classes))
         raise SeqgenError(
@@ -53,5 +53,5 @@ def check_labels(labels: Tensor, batch: int, classes: Sequence[int]) -> Tensor:
         )
     for column, count in zip(labels.unbind(1), classes, strict=True):
         if len(column) and not 0 <= int(column.min()) <= int(column.max()) <= count:
-            raise SeqgenError(f"labels lie in {int(column.min())} .. {int(column.max())}, expected 0 .. {count}")
+            raise SeqgenError(f"labels are from {int(column.min())} to {int(column.max())}, expected from 0 to {count}")
     return labels

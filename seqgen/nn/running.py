@@ -1,4 +1,4 @@
-"""Hidden units on a running sum of inputs, in memory that does not grow with the number of positions."""
+"""Hidden units on running pre-activations (as in NADE), recomputed in the backward pass to save memory."""
 
 from collections.abc import Sequence
 from typing import Any, NamedTuple
@@ -8,15 +8,15 @@ from torch import Tensor
 from torch.autograd.function import once_differentiable
 
 BLOCK = 8
-"""Positions whose sums are computed again at once for the gradient, each from the one before."""
+"""Positions between checkpoints of the pre-activations; those in between are recomputed for the gradient."""
 
 
 Positions = Sequence[Tensor]
-"""A tensor's parts by position."""
+"""One tensor for each position."""
 
 
 class Network(NamedTuple):
-    """For each position x (B, E), W (E, H), V (P, H), r (1, 1) or None for 1; and whether f is the rectifier."""
+    """For each position x (B, E), W (E, H), V (P, H), and r (1, 1) or None for 1; whether f is relu, else sigmoid."""
 
     x: Positions
     weight: Positions
@@ -39,7 +39,7 @@ class Network(NamedTuple):
             torch.sigmoid(total, out=out)
 
     def slope(self, d_units: Tensor, units: Tensor) -> None:
-        """The gradient before f in place of that behind it, given h_t."""
+        """The gradient of the input of f, given that of its output, in place, and h_t."""
         if self.rectified:
             torch.ops.aten.threshold_backward.grad_input(d_units, units, 0, grad_input=d_units)
         else:
@@ -47,63 +47,63 @@ class Network(NamedTuple):
 
 
 class RunningUnits(torch.autograd.Function):
-    """Readouts (T, B, P) of hidden units on running sums, and the last sum (B, H).
+    """Readouts o (T, B, P) of hidden units on running pre-activations, and the last pre-activations (B, H).
 
     With a_0 given and a_t+1 = a_t + x_t W_t for t = 0 ... T-2,
 
         h_t = f(r_t a_t),   o_t = V_t h_t,
 
-    f the sigmoid or the rectifier. All h together are T B H numbers, and are never held at once. The gradient computes
-    them again, a block of positions after the other from the last to the first, each from its first sum, which is all
-    that is kept. Whatever is worked on, a few times B H numbers, stays in a processor's cache. Letters: B batch, T
-    positions, E inputs, H hidden units, P parameters. The arguments are those of `running_units`.
+    f the sigmoid or relu. The T B H numbers h are never in memory at once: a_t is saved every BLOCK positions, and the
+    backward pass recomputes h block by block in reverse order (gradient checkpointing). The working set of a few B H
+    numbers stays in the processor's cache. Letters: B batch, T positions, E inputs, H hidden units, P parameters. The
+    arguments are those of `running_units`.
     """
 
     @staticmethod
     def forward(
         ctx: Any, first: Tensor, x: Tensor, weight: Tensor, readout: Tensor, scale: Tensor | None, rectified: bool
     ) -> tuple[Tensor, Tensor]:
-        """Position after position; the sum at the beginning of every block is kept."""
+        """Position by position; a_t at the beginning of each block is saved."""
         network = _network(rectified, x, weight, readout, scale)
-        rows, kept = first.new_empty(len(readout), len(first), readout.shape[1]), []
+        rows, checkpoints = first.new_empty(len(readout), len(first), readout.shape[1]), []
         total, units = first.clone(memory_format=torch.contiguous_format), torch.empty_like(first)
         for t, row in enumerate(rows.unbind()):
             if t % BLOCK == 0:
-                kept.append(total.clone())
+                checkpoints.append(total.clone())
             network.units(total, t, units)
             torch.mm(units, network.readout[t].t(), out=row)
             if t < len(x):
                 network.add(total, t, total)
         ctx.rectified = rectified
-        ctx.save_for_backward(x, weight, readout, scale, *kept)
+        ctx.save_for_backward(x, weight, readout, scale, *checkpoints)
         return rows, total
 
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_rows: Tensor, d_total: Tensor) -> tuple[Tensor | None, ...]:
-        """Block after block, from the last to the first."""
-        x, weight, readout, scale, *kept = ctx.saved_tensors
+        """Block by block, in reverse order."""
+        x, weight, readout, scale, *checkpoints = ctx.saved_tensors
         network = _network(ctx.rectified, x, weight, readout, scale)
-        found = [
-            torch.empty_like(tensor) if wanted else None
-            for tensor, wanted in zip((x, weight, readout, scale), ctx.needs_input_grad[1:5], strict=True)
+        gradients = [
+            torch.empty_like(tensor) if needed else None
+            for tensor, needed in zip((x, weight, readout, scale), ctx.needs_input_grad[1:5], strict=True)
         ]
-        gradient = Gradient(network, *_parts(*found))
-        behind = d_total.clone(memory_format=torch.contiguous_format)
-        sums = behind.new_empty(BLOCK, *behind.shape).unbind()
-        work = torch.empty_like(behind), torch.empty_like(behind)
-        for block, start in reversed(list(enumerate(kept))):
+        gradient = Gradient(network, *_parts(*gradients))
+        d_next = d_total.clone(memory_format=torch.contiguous_format)
+        sums = d_next.new_empty(BLOCK, *d_next.shape).unbind()
+        work = torch.empty_like(d_next), torch.empty_like(d_next)
+        for block, start in reversed(list(enumerate(checkpoints))):
             begin, end = block * BLOCK, min(len(readout), (block + 1) * BLOCK)
             sums[0].copy_(start)
             for t in range(begin, end - 1):
                 network.add(sums[t - begin], t, sums[t - begin + 1])
             for t in reversed(range(begin, end)):
-                gradient.position(t, sums[t - begin], d_rows[t], behind, *work)
-        return behind, *found, None
+                gradient.position(t, sums[t - begin], d_rows[t], d_next, *work)
+        return d_next, *gradients, None
 
 
 class Gradient(NamedTuple):
-    """The gradients of x, W, V and r, where they are wanted."""
+    """The gradients of x, W, V and r, None where they are not needed."""
 
     network: Network
     x: Positions | None
@@ -111,14 +111,14 @@ class Gradient(NamedTuple):
     readout: Positions | None
     scale: Positions | None
 
-    def position(self, t: int, total: Tensor, d_row: Tensor, behind: Tensor, units: Tensor, d_total: Tensor) -> None:
-        """Those of position t. `behind` is the gradient of a_t+1, and afterwards that of a_t; the rest is memory."""
+    def position(self, t: int, total: Tensor, d_row: Tensor, d_next: Tensor, units: Tensor, d_total: Tensor) -> None:
+        """Compute those of position t; `d_next`, the gradient of a_t+1, becomes that of a_t. The rest are buffers."""
         x, weight, readout, scale, _ = self.network
-        if t < len(x):  # a_t+1 holds x_t W_t
+        if t < len(x):  # a_t+1 = a_t + x_t W_t
             if self.weight is not None:
-                torch.mm(x[t].t(), behind, out=self.weight[t])
+                torch.mm(x[t].t(), d_next, out=self.weight[t])
             if self.x is not None:
-                torch.mm(behind, weight[t].t(), out=self.x[t])
+                torch.mm(d_next, weight[t].t(), out=self.x[t])
         self.network.units(total, t, units)
         if self.readout is not None:
             torch.mm(d_row.t(), units, out=self.readout[t])
@@ -128,7 +128,7 @@ class Gradient(NamedTuple):
             if self.scale is not None:
                 self.scale[t].copy_((d_total * total).sum())
             d_total.mul_(scale[t])
-        behind.add_(d_total)
+        d_next.add_(d_total)
 
 
 def _network(rectified: bool, *tensors: Tensor | None) -> Network:
@@ -143,6 +143,6 @@ def _parts(*tensors: Tensor | None) -> list[Any]:
 def running_units(
     first: Tensor, x: Tensor, weight: Tensor, readout: Tensor, scale: Tensor | None = None, rectified: bool = False
 ) -> tuple[Tensor, Tensor]:
-    """RunningUnits for a_0 (B, H), x (T-1, B, E), W (T-1, E, H), V (T, P, H) and r (T, 1, 1), None for 1."""
-    found: tuple[Tensor, Tensor] = RunningUnits.apply(first, x, weight, readout, scale, rectified)  # type: ignore[no-untyped-call]
-    return found
+    """`RunningUnits` for a_0 (B, H), x (T-1, B, E), W (T-1, E, H), V (T, P, H), and r (T, 1, 1) or None for 1."""
+    rows_and_total: tuple[Tensor, Tensor] = RunningUnits.apply(first, x, weight, readout, scale, rectified)  # type: ignore[no-untyped-call]
+    return rows_and_total

@@ -1,4 +1,4 @@
-"""One of two classes."""
+"""The Bernoulli distribution."""
 
 import torch
 from torch import Tensor, distributions
@@ -6,44 +6,47 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs.categorical import check_probs, invert, restrict
+from seqgen.outputs.categorical import check_probs, inverse_cdf, restrict
 
 
 class Bernoulli(Output):
-    """0 or 1; the parameter is one logit: `p(x = 1) = 1 / (1 + exp(-o))`.
+    """Binary symbols, 0 or 1, with one logit o as parameter: `p(x = 1) = 1 / (1 + exp(-o))`.
 
     With a `sampling` the distribution is the Categorical over {0, 1} with logits (0, o), so that temperature 0 and
-    top_k = 1 leave exact zeros. Temperature divides the logit; `top_k`, `top_p` and `exclude` act on the two classes.
+    top_k = 1 give probabilities of exactly 0. Temperature divides the logit; `top_k`, `top_p` and `exclude` apply to
+    the two classes.
     """
 
     size = 1
     width = 1
     dtype = torch.int64
+    classes = 2
+    half_precision = True
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> Distribution:
-        """The distribution of symbols (...) given one logit (..., 1)."""
+        """The distribution of symbols (...) for logits (..., 1)."""
         if sampling == PLAIN:
-            return TwoClasses(parameters.squeeze(-1))
+            return LogitBernoulli(parameters.squeeze(-1))
         return distributions.Categorical(logits=restrict(F.pad(parameters, (1, 0)), sampling), validate_args=False)
 
     def embed(self, x: Tensor) -> Tensor:
         """The symbol itself (..., 1)."""
         return x.to(dtype=torch.get_default_dtype()).unsqueeze(-1)
 
-    def fitted(self, x: Tensor) -> Tensor:
-        """The logit (D, 1) of the share of ones."""
+    def fit_marginals(self, x: Tensor) -> Tensor:
+        """Logits (D, 1) of the frequencies of ones."""
         ones = x.sum(0, dtype=torch.float64)
         return ((ones + 0.5) / (len(x) - ones + 0.5)).log().unsqueeze(-1)
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
-        """0 where the noise lies below p(x = 0), 1 elsewhere."""
+        """0 where the noise is below p(x = 0), 1 elsewhere."""
         if sampling == PLAIN:
             return (noise >= check_probs(parameters.squeeze(-1).double().neg().sigmoid_())).long()
-        return invert(restrict(F.pad(parameters, (1, 0)), sampling).softmax(-1), noise)
+        return inverse_cdf(restrict(F.pad(parameters, (1, 0)), sampling).softmax(-1), noise)
 
 
-class TwoClasses(Distribution):
-    """The distribution of Bernoulli: 0 and 1 by one logit (...), without a detour by two."""
+class LogitBernoulli(Distribution):
+    """The Bernoulli distribution of one logit (...)."""
 
     arg_constraints = {}  # noqa: RUF012
     has_enumerate_support = True
@@ -58,8 +61,8 @@ class TwoClasses(Distribution):
         return constraints.boolean
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log sigmoid(o) of a 1, log sigmoid(-o) of a 0."""
-        # Not -F.softplus, which is linear above a threshold.
+        """log sigmoid(o) for 1, log sigmoid(-o) for 0, in nats."""
+        # Not -F.softplus, which is linear above a threshold and so inexact.
         return F.logsigmoid((2 * value - 1).to(self.logit.dtype) * self.logit)
 
     @property

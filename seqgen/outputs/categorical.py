@@ -1,4 +1,4 @@
-"""One of K classes."""
+"""The categorical distribution, and truncated sampling from it."""
 
 import math
 
@@ -14,7 +14,7 @@ class Categorical(Output):
     """One of K classes; the parameters are K unnormalised log-probabilities (logits).
 
     `p(x = k) = exp(o_k) / sum_j exp(o_j)`. Temperature divides the logits; then `exclude`, `top_k` and `top_p`, in
-    this order, cut classes away, ties going to the lower class; what is left is normalised each time.
+    this order, remove classes, with renormalisation after each; of equally likely classes the lower is kept.
 
     The lecture's example over the classes h, e, l, o:
 
@@ -26,7 +26,9 @@ class Categorical(Output):
     1
     """
 
+    classes: int
     dtype = torch.int64
+    half_precision = True
 
     def __init__(self, classes: int) -> None:
         if isinstance(classes, bool) or not isinstance(classes, int) or classes < 1:
@@ -34,49 +36,54 @@ class Categorical(Output):
         self.classes = self.size = self.width = classes
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> distributions.Categorical:
-        """The distribution of symbols (...) given logits (..., K)."""
+        """The distribution of symbols (...) for logits (..., K)."""
         return distributions.Categorical(logits=restrict(parameters, sampling), validate_args=False)
 
     def embed(self, x: Tensor) -> Tensor:
         """One-hot vectors (..., K)."""
         return F.one_hot(x, self.classes).to(torch.get_default_dtype())
 
-    def fitted(self, x: Tensor) -> Tensor:
-        """Logarithms (D, K) of shares."""
+    def fit_marginals(self, x: Tensor) -> Tensor:
+        """Log-frequencies (D, K)."""
         counts = torch.full((x.shape[1], self.classes), 0.5, dtype=torch.float64, device=x.device)
         counts.scatter_add_(1, x.t(), torch.ones_like(counts[:, :1]).expand(-1, len(x)))
         return (counts / (len(x) + self.classes / 2)).log()
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """The first class whose cumulative probability exceeds the noise."""
-        return invert(restrict(parameters, sampling).softmax(-1), noise)
+        return inverse_cdf(restrict(parameters, sampling).softmax(-1), noise)
 
     def project(self, x: Tensor, weight: Tensor) -> Tensor:
-        """A product with a one-hot vector picks a column: the same arithmetic as an embedding look-up."""
+        """`embed(x) @ weight.T` as an embedding look-up, since the embeddings are one-hot."""
         return F.embedding(x, weight.t())
 
 
 def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
-    """Logits (..., K) with the temperature applied and the classes that `sampling` rules out at -inf."""
+    """Logits (..., K) divided by the temperature, with the classes that `sampling` removes set to -inf.
+
+    Raises SeqgenError where `exclude` lists every class.
+    """
     if sampling == PLAIN:
         return logits
     if sampling.exclude:
         if len(set(sampling.exclude)) >= logits.shape[-1]:
-            raise SeqgenError(f"exclude names all {logits.shape[-1]} classes: there is nothing to draw")
+            raise SeqgenError(f"exclude lists all {logits.shape[-1]} classes, expected one or more left to draw")
         excluded = torch.tensor(sampling.exclude, device=logits.device)
         logits = logits.index_fill(-1, excluded, -torch.inf)
     if sampling.temperature == 0:
         return _keep(logits, torch.arange(logits.shape[-1], device=logits.device) == logits.argmax(-1, keepdim=True))
-    # The maximum first: at a tiny temperature the quotient would overflow, and inf - inf is not a number.
-    temperature = max(sampling.temperature, torch.finfo(logits.dtype).tiny)  # below it float32 divides by 0
+    # Subtract the maximum first: at a tiny temperature the quotient overflows, and inf - inf is NaN.
+    temperature = max(sampling.temperature, torch.finfo(logits.dtype).tiny)  # smaller values are 0 in float32
     logits = (logits - logits.amax(-1, keepdim=True)) / temperature
     if 0 < sampling.top_k < logits.shape[-1] or sampling.top_p < 1:
         order = logits.argsort(dim=-1, descending=True, stable=True)
         ranked = logits.gather(-1, order)
         ranked[..., sampling.top_k or logits.shape[-1] :] = -torch.inf
-        probs = ranked.softmax(-1, dtype=torch.float64)
-        kept = (probs.cumsum(-1) - probs < sampling.top_p) & (ranked > -torch.inf)  # while likelier ones hold less
-        kept[..., 0] = True  # however small top_p
+        kept = ranked > -torch.inf
+        if sampling.top_p < 1:  # not for 1, since the cumulative sum may round to 1 before the last class
+            probs = ranked.softmax(-1, dtype=torch.float64)
+            kept &= probs.cumsum(-1) - probs < sampling.top_p  # the likelier classes do not reach top_p yet
+            kept[..., 0] = True  # the mode, however small top_p
         logits = _keep(logits, torch.zeros_like(kept).scatter(-1, order, kept))
     return logits
 
@@ -85,20 +92,20 @@ def _keep(logits: Tensor, kept: Tensor) -> Tensor:
     return logits.masked_fill(~kept, -torch.inf)
 
 
-def invert(probs: Tensor, noise: Tensor) -> Tensor:
-    """The inverse CDF of probabilities (..., K) at noise (...) in [0, 1); never a class of probability 0.
+def inverse_cdf(probs: Tensor, noise: Tensor) -> Tensor:
+    """Classes (...) by the inverse CDF of probabilities (..., K) at noise (...) in [0, 1); never one of probability 0.
 
-    Raises SeqgenError for probabilities that are not numbers, as a model gives that has diverged.
+    Raises SeqgenError for NaN probabilities.
     """
     cdf = probs.double().cumsum(-1)
     total = check_probs(cdf[..., -1:].contiguous())
-    # Round-off must not step over the last possible class, the first to reach the total.
+    # Clamp to the last class of positive probability, the first to reach the total, which rounding may step over.
     drawn = torch.searchsorted(cdf, noise.double().unsqueeze(-1) * total, right=True)
     return torch.minimum(drawn, torch.searchsorted(cdf, total)).squeeze(-1)
 
 
 def check_probs(probs: Tensor) -> Tensor:
-    """The probabilities as they are. Raises SeqgenError for what is not a number, as from a diverged model."""
+    """The probabilities, unchanged. Raises SeqgenError for NaN, as a diverged model gives."""
     if math.isnan(probs.sum().item()):
-        raise SeqgenError("a probability is not a number: the model has diverged, or its weights are damaged")
+        raise SeqgenError("a probability is NaN, expected a number: the model has diverged, or its weights are damaged")
     return probs

@@ -1,4 +1,4 @@
-"""A level of a finely quantized scale, as a mixture of logistic distributions that are rounded to levels."""
+"""Quantized levels as a mixture of discretized logistic distributions."""
 
 import torch
 from torch import Tensor
@@ -7,32 +7,34 @@ from torch.nn import functional as F
 
 from seqgen.config import SeqgenError
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs.mixture import Components, check_count, check_floor, components, spread, temper
+from seqgen.outputs.mixture import Components, bin_centres, check_count, check_floor, components, temper
 
-COUNTED = 4096
-"""Levels up to which sums over all of them are taken at once."""
+MAX_ENUMERATED = 4096
+"""The largest number of levels that are summed over at once."""
+HALF_PRECISION_LEVELS = 256
+"""The largest number of levels that 16-bit means tell apart: bfloat16 has 8 significant bits."""
 
 
 class DiscretizedLogistics(Output):
     """A mixture of K discretized logistics over L levels (Salimans et al. 2017, PixelCNN++, arXiv:1701.05517).
 
-    Level k = 0 ... L-1 lies at `x_k = 2k / (L-1) - 1` in [-1, 1], in the middle of a bin of half-width
-    `h = 1 / (L-1)`; the lowest bin reaches down to -inf and the highest up to +inf. With the logistic sigmoid
+    Level k = 0 ... L-1 has the value `x_k = 2k / (L-1) - 1` in [-1, 1], the centre of a bin of half-width
+    `h = 1 / (L-1)`; the lowest bin extends to -inf and the highest to +inf. With the logistic sigmoid,
     `p(k) = sum_j w_j (sigmoid((x_k + h - mu_j) / s_j) - sigmoid((x_k - h - mu_j) / s_j))`.
 
-    The P = 3K parameters are logits o, shifts m and log-scales r: `w = softmax(o)`,
-    `mu_j = (2j + 1) / K - 1 + m_j`, `s_j = floor h + exp(r_j) / 2K`. So zeros mean equal bells, 2/K apart, that
-    cover [-1, 1] nearly evenly. `floor` is in half-widths of a bin: at 0.1 a level can hold 0.9999 of the
-    probability, and a smaller scale would gain nothing.
+    The P = 3K parameters are logits o, locations m and log-scales r: `w = softmax(o)`,
+    `mu_j = (2j + 1) / K - 1 + m_j`, `s_j = floor h + exp(r_j) / 2K`. Parameters of zero give components of equal
+    weight, 2/K apart, that cover [-1, 1] nearly uniformly. `floor` is in half-widths of a bin; at 0.1 a single level
+    can have probability 0.9999.
 
-    Deviations from the paper: log-probabilities are exact everywhere, where the paper's code takes the density at the
-    middle of the bin for bins of probability below 1e-5, which is off by up to 2 nats at small scales; the floor is
-    added to the scale, where there log-scales are clamped at -7; the means have the offsets above. The coupling of
-    colour channels is the model's, which may add to the shifts.
+    Deviations from the paper: log-probabilities are exact, while the paper's code approximates a bin of probability
+    below 1e-5 by the density at its centre, with errors up to 2 nats at small scales; the floor is added to the scale,
+    while the paper's code clamps log-scales at -7; the means have the offsets above. The linear dependence of colour
+    channels on one another is part of the model, which adds it to the locations.
 
-    A temperature divides log w and multiplies s. What is drawn then follows no power of the likelihood; 0 gives the
-    level nearest to the mean of the heaviest component, the mode in the limit. Other fields of `sampling` raise
-    SeqgenError. All is computed in float64, since places, scales and bins span many orders of magnitude.
+    Temperature divides log w and multiplies s, so the distribution is not the tempered one, p^(1/temperature); 0 gives
+    the level nearest to the mean of the component of largest weight, which is the mode for small scales. Other fields
+    of `sampling` raise SeqgenError. Computed in float64, since values, scales and bins differ by orders of magnitude.
 
     >>> output = DiscretizedLogistics(levels=5, mixtures=1)
     >>> [round(p, 4) for p in output(torch.zeros(3)).log_prob(torch.arange(5)).exp().tolist()]
@@ -47,23 +49,24 @@ class DiscretizedLogistics(Output):
     def __init__(self, levels: int = 65536, mixtures: int = 10, floor: float = 0.1) -> None:
         if isinstance(levels, bool) or not isinstance(levels, int) or not 2 <= levels <= 2**24:
             raise SeqgenError(f"levels is {levels!r}, expected a whole number from 2 to 2^24 (float32)")
-        self.levels = levels
+        self.classes = self.levels = levels
+        self.half_precision = levels <= HALF_PRECISION_LEVELS
         self.mixtures = check_count(mixtures)
         self.floor = check_floor(floor)
-        self.size, self.shifts = 3 * mixtures, slice(mixtures, 2 * mixtures)
+        self.size, self.locations = 3 * mixtures, slice(mixtures, 2 * mixtures)
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> "DiscretizedLogisticMixture":
-        """The distribution of symbols (...) given parameters (..., 3K)."""
+        """The distribution of symbols (...) for parameters (..., 3K)."""
         half = 1 / (self.levels - 1)
-        centres = 2 * spread(self.mixtures, parameters.device) - 1
-        parts = temper(components(parameters, centres, 0.5 / self.mixtures, self.floor * half), sampling)
-        if sampling.temperature == 0:  # the spike in the middle of its bin, where it is wholly inside
+        offsets = 2 * bin_centres(self.mixtures, parameters.device) - 1
+        parts = temper(components(parameters, offsets, 0.5 / self.mixtures, self.floor * half), sampling)
+        if sampling.temperature == 0:  # centre the point mass in its bin, away from the edges
             nearest = ((parts.means + 1) / (2 * half)).round().clamp(0, self.levels - 1)
             parts = parts._replace(means=2 * half * nearest - 1)
         return DiscretizedLogisticMixture(parts, self.levels, torch.promote_types(parameters.dtype, torch.float32))
 
     def embed(self, x: Tensor) -> Tensor:
-        """The place in [-1, 1] of a level (..., 1)."""
+        """The values x_k in [-1, 1] of levels (..., 1)."""
         return (2 * x.double() / (self.levels - 1) - 1).unsqueeze(-1)
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
@@ -72,9 +75,9 @@ class DiscretizedLogistics(Output):
 
 
 class DiscretizedLogisticMixture(Distribution):
-    """The distribution of DiscretizedLogistics; values are levels (...), anything else has probability 0.
+    """A mixture of discretized logistics (...) over the levels 0 ... L-1; other values have probability 0.
 
-    Results are of `dtype`: that of the parameters, float32 where they were of half precision.
+    Results have `dtype`, that of the parameters, or float32 for parameters of half precision.
     """
 
     arg_constraints = {}  # noqa: RUF012
@@ -91,16 +94,16 @@ class DiscretizedLogisticMixture(Distribution):
         return interval
 
     def log_prob(self, value: Tensor) -> Tensor:
-        """log p in nats, with no threshold and no cancellation, however small.
+        """log p in nats, without cancellation, however small p is.
 
-        For a bin with upper edge a and lower edge b, in scales from the mean,
-        `sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))`: all three factors are positive. The
-        lowest bin has only the first, the highest only the second.
+        For a bin with upper edge a and lower edge b, standardized by mean and scale,
+        `sigmoid(a) - sigmoid(b) = sigmoid(a) sigmoid(-b) (1 - exp(b - a))`, a product of positive factors. The lowest
+        bin has the first factor alone, the highest the second.
         """
         level = value.unsqueeze(-1)
         lowest, highest = level <= 0, level >= self.levels - 1
         inner = (-torch.expm1(-2 / (self.levels - 1) / self.parts.scales)).log()
-        # Not F.softplus, which is linear above a threshold.
+        # Not F.softplus, which is linear above a threshold and so inexact.
         log_probs = self.parts.log_weights + inner.masked_fill(lowest | highest, 0)
         log_probs = log_probs + F.logsigmoid(self._edge(level)).masked_fill(highest, 0)
         log_probs = log_probs + F.logsigmoid(-self._edge(level - 1)).masked_fill(lowest, 0)
@@ -112,14 +115,14 @@ class DiscretizedLogisticMixture(Distribution):
         return self._cdf(value).to(self.dtype)
 
     def icdf(self, value: Tensor) -> Tensor:
-        """The lowest level at which the CDF exceeds the value (...) in [0, 1), by bisection: monotone in the value.
+        """The lowest level at which the CDF exceeds the value (...) in [0, 1), by bisection.
 
-        Raises SeqgenError for parameters that are not numbers.
+        Raises SeqgenError for NaN parameters.
         """
         self.parts.check()
-        # Round-off must not step over the last possible level, the first to reach the total.
+        # Scale by the rounded total, so that the last level of positive probability is not stepped over.
         wanted = value.double().clamp(max=1 - 2**-53) * self._cdf(torch.full_like(value, self.levels - 1))
-        below = torch.full_like(wanted, -1, dtype=torch.int64)  # CDF(below) <= wanted < CDF(found), all the way
+        below = torch.full_like(wanted, -1, dtype=torch.int64)  # invariant: CDF(below) <= wanted < CDF(found)
         found = torch.full_like(below, self.levels - 1)
         for _ in range((self.levels - 1).bit_length()):
             middle = (below + found) // 2
@@ -134,9 +137,11 @@ class DiscretizedLogisticMixture(Distribution):
         return levels.expand(-1, *self.batch_shape) if expand else levels
 
     def entropy(self) -> Tensor:
-        """In nats, by enumeration; NotImplementedError where there are too many levels for that."""
-        if self.levels > COUNTED:
-            raise NotImplementedError(f"the entropy over {self.levels} levels, more than {COUNTED}, is not computed")
+        """In nats, by enumeration; NotImplementedError for more than 4096 levels."""
+        if self.levels > MAX_ENUMERATED:
+            raise NotImplementedError(
+                f"the entropy over {self.levels} levels, more than {MAX_ENUMERATED}, is not computed"
+            )
         probs = self.log_prob(self.enumerate_support(expand=False)).exp()
         entropy: Tensor = torch.special.entr(probs).sum(0)
         return entropy
@@ -145,16 +150,16 @@ class DiscretizedLogisticMixture(Distribution):
     def mean(self) -> Tensor:
         """The expected level: the sum of p(level > k) over all k >= 0."""
         total = self.parts.means.new_zeros(self.batch_shape)
-        for piece in torch.split(self.enumerate_support(expand=False), COUNTED):  # in constant memory
-            total = total + (1 - self._cdf(piece)).sum(0)
+        for levels in torch.split(self.enumerate_support(expand=False), MAX_ENUMERATED):  # in constant memory
+            total = total + (1 - self._cdf(levels)).sum(0)
         return total.to(self.dtype)
 
     def _edge(self, level: Tensor) -> Tensor:
-        """The upper edge of a level's bin, in scales from the means (..., K)."""
+        """The upper edge of a level's bin, standardized by means and scales (..., K)."""
         return ((2 * level.double() + 1) / (self.levels - 1) - 1 - self.parts.means) / self.parts.scales
 
     def _cdf(self, value: Tensor) -> Tensor:
-        """The CDF in float64; what it reaches at the highest level differs from 1 by round-off."""
+        """The CDF in float64; at the highest level it is 1 up to rounding."""
         level = value.unsqueeze(-1)
         below = self._edge(level).sigmoid().masked_fill(level < 0, 0).masked_fill(level >= self.levels - 1, 1)
         return (self.parts.log_weights.exp() * below).sum(-1)

@@ -1,4 +1,4 @@
-"""What mixtures of shifted and scaled copies of one bell have in common, whatever the bell."""
+"""Parameters of location-scale mixtures: K weights, means and scales, for any shape of component."""
 
 import math
 from typing import NamedTuple
@@ -9,43 +9,47 @@ from torch import Tensor
 from seqgen.config import SeqgenError
 from seqgen.output import PLAIN, Sampling
 
-LARGEST = 80.0
-"""Log-scales above it count as it: exp(80) is near the largest float32, and nothing may overflow to inf / inf."""
+MAX_LOG_SCALE = 80.0
+"""Log-scales are clamped to it: exp(80) is near the largest float32, and inf / inf must not occur."""
 
 
 class Components(NamedTuple):
-    """log_weights, means and scales (..., K) of K components, float64."""
+    """log_weights, means and scales (..., K) of the K components, float64."""
 
     log_weights: Tensor
     means: Tensor
     scales: Tensor
 
     def check(self) -> None:
-        """Raises SeqgenError for components that are not numbers, as a model gives that has diverged."""
+        """Raises SeqgenError for NaN, as a diverged model gives."""
         if any(bool(part.isnan().any()) for part in self):
-            raise SeqgenError("a parameter is not a number: the model has diverged, or its weights are damaged")
+            raise SeqgenError(
+                "a parameter is NaN, expected a number: the model has diverged, or its weights are damaged"
+            )
 
 
-def components(parameters: Tensor, centres: Tensor, unit: float, floor: float) -> Components:
-    """Components from parameters (..., 3K): K logits o, K shifts m and K log-scales r.
+def components(parameters: Tensor, offsets: Tensor, unit: float, floor: float) -> Components:
+    """Components from parameters (..., 3K): K logits o, K locations m and K log-scales r.
 
-    `weights = softmax(o)`, `means = centres + m`, `scales = floor + unit exp(r)`. The floor is added: unlike a clamp
-    it leaves a gradient below itself, so that a scale that has collapsed can grow again.
+    `weights = softmax(o)`, `means = offsets + m`, `scales = floor + unit exp(r)`. The floor is added and not clamped
+    to, so that a collapsed scale still has a gradient.
     """
-    logits, shifts, log_scales = parameters.double().chunk(3, -1)
-    return Components(logits.log_softmax(-1), centres + shifts, floor + unit * log_scales.clamp(max=LARGEST).exp())
+    logits, locations, log_scales = parameters.double().chunk(3, -1)
+    return Components(
+        logits.log_softmax(-1), offsets + locations, floor + unit * log_scales.clamp(max=MAX_LOG_SCALE).exp()
+    )
 
 
-def spread(count: int, device: torch.device) -> Tensor:
-    """Places (K,) that part (0, 1) evenly, (2j + 1) / 2K: components that start alike would all learn the same."""
+def bin_centres(count: int, device: torch.device) -> Tensor:
+    """Centres (K,) of K equal bins of (0, 1), (2j + 1) / 2K: offsets that break the symmetry between components."""
     return torch.arange(1, 2 * count, 2, dtype=torch.float64, device=device) / (2 * count)
 
 
 def temper(parts: Components, sampling: Sampling) -> Components:
-    """Log-weights divided by the temperature and scales multiplied by it; at 0 the heaviest component is left, a spike.
+    """Log-weights divided by the temperature and scales multiplied by it.
 
-    Of components of equal weight the first is the heaviest. Raises SeqgenError for `top_k`, `top_p` and `exclude`,
-    which ask for a ranking of the symbols that a mixture does not make.
+    At 0 the component of largest weight (the first of equal ones) is left, as a point mass. Raises SeqgenError for
+    `top_k`, `top_p` and `exclude`, which need symbols ranked by probability.
     """
     for name in ("top_k", "top_p", "exclude"):
         if (value := getattr(sampling, name)) != (expected := getattr(PLAIN, name)):
@@ -54,7 +58,7 @@ def temper(parts: Components, sampling: Sampling) -> Components:
         return parts
     tiny = torch.finfo(torch.float64).tiny
     temperature = max(sampling.temperature, tiny)
-    # The heaviest first, as at a tiny temperature the quotients would overflow, and inf - inf is not a number.
+    # Subtract the maximum first: at a tiny temperature the quotients overflow, and inf - inf is NaN.
     relative = parts.log_weights - parts.log_weights.amax(-1, keepdim=True)
     if sampling.temperature == 0:
         others = torch.arange(relative.shape[-1], device=relative.device) != relative.argmax(-1, keepdim=True)
@@ -64,14 +68,14 @@ def temper(parts: Components, sampling: Sampling) -> Components:
 
 
 def check_floor(floor: float) -> float:
-    """`floor` as it is; raises SeqgenError for what no scale can rest on, or what lets gradients overflow."""
+    """`floor`, unchanged. Raises SeqgenError for values at which scales can be 0 or gradients overflow."""
     if isinstance(floor, bool) or not isinstance(floor, int | float) or not 1e-12 <= floor < math.inf:
         raise SeqgenError(f"floor is {floor!r}, expected a finite number of 1e-12 or more")
     return floor
 
 
 def check_count(mixtures: int) -> int:
-    """`mixtures` as it is; raises SeqgenError for what is no number of components."""
+    """`mixtures`, unchanged. Raises SeqgenError for anything but a whole number of 1 or more."""
     if isinstance(mixtures, bool) or not isinstance(mixtures, int) or mixtures < 1:
         raise SeqgenError(f"mixtures is {mixtures!r}, expected a whole number of 1 or more")
     return mixtures

@@ -1,20 +1,23 @@
-"""The command `seqgen fit`."""
+"""What `seqgen fit` does: configuration, data and model joined in a run folder."""
 
 import contextlib
+import importlib
 import importlib.util
 import itertools
 import logging
 import math
-import re
+import shutil
 import sys
+import textwrap
 import warnings
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from lightning.fabric.utilities.exceptions import MisconfigurationException
-from lightning.pytorch import Trainer
-from lightning.pytorch.cli import LightningArgumentParser, LightningCLI
+from lightning.pytorch import Trainer, seed_everything
 
 # Imported so that YAML can name the classes without their modules.
 import seqgen.codecs
@@ -28,90 +31,142 @@ import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.config import SeqgenError
 from seqgen.data.module import DataModule
+from seqgen.data.runs import construct
 from seqgen.pipeline import load
+from seqgen.training.mistakes import UsageError, explain
 from seqgen.training.module import Training
-from seqgen.training.run_folder import LAST, Events, Progress, RunFolder, SafeCheckpointIO, Stopped
+from seqgen.training.progress import Events, Progress
+from seqgen.training.run_folder import LAST, RunFolder, Stopped
+from seqgen.training.training_checkpoints import SafeCheckpointIO
 
-
-class Fit(LightningCLI):
-    """Trainer, model and data from YAML and flags, joined in a run folder."""
-
-    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
-        """Our own arguments, and which follow from which."""
-        parser.add_argument("--run", type=str, default="runs/default", help="the run folder")
-        parser.add_argument("--resume", action="store_true", help="go on with an interrupted run folder")
-        parser.link_arguments("run", "trainer.default_root_dir")
-        parser.link_arguments("seed_everything", "model.seed", compute_fn=lambda seed: int(seed or 0))
-
-    def instantiate_trainer(self, **kwargs: Any) -> Trainer:
-        """The trainer with what every run folder has; a logger of the user's own stays."""
-        folder = Path(self.config["run"])
-        if self.config["trainer"]["logger"] in (None, True):
-            kwargs["logger"] = Events(folder, name="", version="")
-        if self.config["trainer"]["accelerator"] == "auto":  # never MPS, which has no float64 to sample and score with
-            kwargs["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
-        self.watch = RunFolder(folder)
-        kwargs["callbacks"] = [*(self.config_init["trainer"]["callbacks"] or ()), self.watch]
-        if self.config["trainer"]["enable_progress_bar"] is not False:
-            kwargs["callbacks"].append(Progress())
-        return super().instantiate_trainer(plugins=[SafeCheckpointIO()], **kwargs)
+SHARED = "trainer.yaml"
+"""The configuration that recipes share, which is none itself."""
+OWN = ("checkpoints", "model", "samples")
+"""Folders of a run, and below its files, which --overwrite deletes."""
+FILES = ("config.yaml", "metrics.csv", "events.out.tfevents.*")
+FLAGS: dict[str, Any] = {
+    "config": str,
+    "run": str,
+    "recipe": str | None,
+    "seed_everything": int,
+    "data": DataModule,
+    **dict.fromkeys(("help", "print_config", "resume", "overwrite")),  # switches
+}
+"""The flags of the parser below, for messages about mistakes."""
+GROUPS = {"trainer": Trainer, "model": Training}
+"""Classes whose arguments are flags."""
+WIDTH = 200
+"""Most characters of a message of the parser's that is printed."""
 
 
 def main(arguments: list[str]) -> int:
     """Run `seqgen fit ARGUMENTS`; 130 when it was interrupted. Raises SeqgenError for what cannot be trained."""
     _quiet()
     try:
-        try:
-            cli = _cli(Fit, arguments)
-        except ValueError as error:  # of a constructor, which jsonargparse wraps in how it came to call it
-            cause = re.search(r"Errors:\s+- (.*?)\s+- Expected a <class 'NoneType'>", str(error), re.DOTALL)
-            raise error if cause is None else SeqgenError(cause[1]) from None
-        return _fit(cli, Path(cli.config["run"]))
+        return _fit(*_parsed(arguments))
     except MisconfigurationException as error:
         raise SeqgenError(str(error)) from error
 
 
-def _cli(kind: type[Fit], arguments: list[str]) -> Fit:
-    return kind(
-        Training,
-        DataModule,
-        subclass_mode_data=True,
-        run=False,
-        args=_resumed(_recipes(arguments)),
-        save_config_callback=None,
-        seed_everything_default=0,
-        auto_configure_optimizers=False,
-        parser_kwargs={
-            "prog": "seqgen fit",
-            "usage": "seqgen fit --config trainer.yaml --config names/gru.yaml [--any.key value ...]",
-            "description": "Train a model, as YAML and flags say. `--data.help Text`, `--data.help Lines` and "
-            "`--model.model.help RNN` tell what a class takes.",
-        },
+def resolved(arguments: list[str]) -> str:
+    """The YAML that `seqgen fit ARGUMENTS` would write into its run folder: read, checked, with every default."""
+    _quiet()
+    return _dump(*_parsed(arguments))
+
+
+def _parser() -> ArgumentParser:
+    parser = ArgumentParser(
+        prog="seqgen fit",
+        usage="seqgen fit --config trainer.yaml --config names/gru.yaml [--any.key value ...]",
+        description="Train a model by YAML and flags. `--data.help Text`, `--data.help Lines` and "
+        "`--model.model.help RNN` list the arguments of a class.",
+        exit_on_error=False,
+        allow_abbrev=False,
     )
+    parser.add_argument("--config", action="config", help="a file of configuration, or an installed recipe")
+    parser.add_argument("--run", type=str, default="runs/default", help="the run folder")
+    parser.add_argument("--recipe", type=str | None, default=None, help="name in the provenance (default: --config)")
+    parser.add_argument("--resume", action="store_true", help="continue an interrupted run folder")
+    parser.add_argument("--overwrite", action="store_true", help="replace the run in the run folder")
+    parser.add_argument("--seed_everything", type=int, default=0, help="seed of weights, dropout and data augmentation")
+    parser.add_class_arguments(Trainer, "trainer", skip={"default_root_dir"}, fail_untyped=False, sub_configs=True)
+    parser.add_class_arguments(Training, "model", skip={"seed"}, fail_untyped=False, sub_configs=True)
+    parser.add_subclass_arguments(DataModule, "data", fail_untyped=False, required=True)
+    return parser
 
 
-def _fit(cli: Fit, folder: Path) -> int:
-    last, watch, trainer = folder / LAST, cli.watch, cli.trainer
-    resume = bool(cli.config["resume"])
+def _parsed(arguments: list[str]) -> tuple[ArgumentParser, Namespace]:
+    """The parser and the configuration. Raises UsageError."""
+    parser = _parser()
+    given = _recipes(_resumed(arguments))
+    try:
+        config = parser.parse_args(given)
+    except (ArgumentError, UnicodeDecodeError) as error:
+        explain(given, FLAGS, GROUPS)
+        raise UsageError(textwrap.shorten(str(error), WIDTH)) from None
+    if config["recipe"] is None:
+        config["recipe"] = _recipe_name(arguments)
+    return parser, config
+
+
+def _dump(parser: ArgumentParser, config: Namespace) -> str:
+    # With the nulls: for check_val_every_n_epoch null is not the default.
+    text: str = parser.dump(config, skip_unset=False)
+    return text
+
+
+def _training(config: Namespace) -> Training:
+    """The LightningModule; the model's class gets output and labels once the data are known."""
+    arguments = dict(config["model"].__dict__)
+    model = arguments.pop("model")
+    module, _, name = model["class_path"].rpartition(".")
+    make = partial(getattr(importlib.import_module(module), name), **construct(model.get("init_args") or {}))
+    return Training(model=make, seed=config["seed_everything"], **construct(arguments))
+
+
+def _trainer(config: Namespace, watch: RunFolder) -> Trainer:
+    """The trainer with what every run folder has; a logger of the user's own stays."""
+    arguments = construct(config["trainer"])
+    if arguments["logger"] in (None, True):
+        arguments["logger"] = Events(watch.folder, name="", version="")
+    if arguments["accelerator"] == "auto":  # never MPS, which has no float64 to sample and score with
+        arguments["accelerator"] = "cuda" if torch.cuda.is_available() else "cpu"
+    progress = [] if arguments["enable_progress_bar"] is False else [Progress()]
+    arguments["callbacks"] = [*_listed(arguments["callbacks"]), watch, *progress]
+    arguments["plugins"] = [*_listed(arguments["plugins"]), SafeCheckpointIO()]
+    return Trainer(default_root_dir=watch.folder, **arguments)
+
+
+def _listed(value: Any) -> list[Any]:
+    return list(value) if isinstance(value, list | tuple) else [] if value is None else [value]
+
+
+def _fit(parser: ArgumentParser, config: Namespace) -> int:
+    folder, resume, overwrite = Path(config["run"]), config["resume"], config["overwrite"]
+    last = folder / LAST
     if resume and not last.is_file():
         raise SeqgenError(f"nothing to resume: {last} is not there")
-    if not resume and (last.exists() or (folder / "model").exists()):
-        raise SeqgenError(f"{folder} holds a run already; go on with --resume, or name another folder with --run")
+    if not (resume or overwrite) and (last.exists() or (folder / "model").exists()):
+        raise SeqgenError(f"{folder} holds a run already; --resume continues it, --overwrite replaces it")
+    seed_everything(config["seed_everything"], workers=True)
+    watch = RunFolder(folder, config["recipe"] or "")
+    trainer, module, data = _trainer(config, watch), _training(config), construct(config["data"])
     if 0 in (trainer.max_steps, trainer.max_epochs):
         raise SeqgenError(f"nothing to train: max_steps {trainer.max_steps}, max_epochs {trainer.max_epochs}")
     if trainer.world_size > 1:
-        raise SeqgenError(f"got {trainer.world_size} devices; seqgen trains on one, --trainer.devices 1")
+        raise SeqgenError(f"got {trainer.world_size} devices; seqgen trains on one: devices=1")
     if resume and (done := _done(last, trainer)):
-        print(f"{folder}: nothing left to do, {done}; --trainer.max_steps says more", file=sys.stderr)
+        print(f"{folder}: nothing left to do, {done}; a larger max_steps continues", file=sys.stderr)
         return 0
-    cli.config["resume"] = False  # of this call, not of the run
-    if (data := cli.config["data"]["init_args"])["path"] is not None:
-        data["path"] = str(Path(data["path"]).absolute())  # the run can be evaluated from anywhere
-    # With the nulls: for check_val_every_n_epoch null is not the default.
-    config = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=False)
-    watch.config = config
+    watch.config = _dump(parser, _kept(config))
+    data.setup()
+    module.connect(data)
+    module.check_precision(str(trainer.precision))
+    loaders = data.train_dataloader(), data.val_dataloader()
+    if overwrite:
+        _delete(folder)
     try:
-        trainer.fit(cli.model, cli.datamodule, ckpt_path=str(last) if resume else None)
+        trainer.fit(module, *loaders, ckpt_path=str(last) if resume else None)
     except SystemExit:  # which is what Lightning makes of Ctrl-C
         raise KeyboardInterrupt from None
     except Stopped:
@@ -125,14 +180,33 @@ def _fit(cli: Fit, folder: Path) -> int:
             with contextlib.suppress(OSError):  # the user's own files are in it
                 folder.rmdir()
         raise
-    if watch.validated < trainer.global_step:  # the steps behind the last regular validation
-        trainer.validate(cli.model, cli.datamodule, verbose=False)
+    if watch.validated < trainer.global_step:  # the steps after the last regular validation
+        trainer.validate(module, data.val_dataloader(), verbose=False)
     pipeline = load(folder, trainer.strategy.root_device)
-    pipeline.calibration = cli.datamodule.calibration(pipeline.model)
+    pipeline.calibration = data.calibration(pipeline.model)
     pipeline.save_pretrained(folder / "model")
     bits = watch.best / math.log(2)
     print(f"{folder}: best {watch.best:.4f} nats, {bits:.4f} bits a symbol on held-out data", file=sys.stderr)
     return 0
+
+
+def _kept(config: Namespace) -> Namespace:
+    """The configuration of the run: without what was said to this call alone, and with paths that hold anywhere."""
+    kept = config.clone()
+    kept["resume"], kept["overwrite"] = False, False
+    arguments = kept["data"]["init_args"]
+    if arguments["path"] is not None:
+        arguments["path"] = str(Path(arguments["path"]).absolute())
+    return kept
+
+
+def _delete(folder: Path) -> None:
+    """Delete a run, and nothing else in its folder."""
+    for name in OWN:
+        shutil.rmtree(folder / name, ignore_errors=True)
+    for pattern in FILES:
+        for file in folder.glob(pattern):
+            file.unlink()
 
 
 def _done(last: Path, trainer: Trainer) -> str | None:
@@ -145,39 +219,34 @@ def _done(last: Path, trainer: Trainer) -> str | None:
     return f"it has trained for {epochs} epochs" if ended and 0 <= (trainer.max_epochs or -1) <= epochs else None
 
 
-class Resolved(Fit):
-    """A configuration that is read, checked and completed with every default, and nothing is built from it."""
-
-    def instantiate_classes(self) -> None:
-        """Build nothing."""
+# -- arguments
 
 
-def resolved(arguments: list[str]) -> str:
-    """The YAML that `seqgen fit ARGUMENTS` would write into its run folder."""
-    _quiet()
-    cli = _cli(Resolved, arguments)
-    text: str = cli.parser.dump(cli.config, skip_link_targets=True, skip_none=False)
-    return text
-
-
-def data_module(description: dict[str, Any]) -> DataModule:
-    """The data module that a run's config.yaml describes."""
-    parser = LightningArgumentParser()
-    parser.add_subclass_arguments(DataModule, "data")
-    data: DataModule = parser.instantiate_classes(parser.parse_object({"data": description})).data
-    return data
+def _named(arguments: list[str], option: str) -> list[str]:
+    """The values of an option, given as `--option value` or `--option=value`."""
+    found = [after for name, after in itertools.pairwise(arguments) if name == option]
+    return found + [one.removeprefix(f"{option}=") for one in arguments if one.startswith(f"{option}=")]
 
 
 def _resumed(arguments: list[str]) -> list[str]:
     """With --resume the run folder's own config comes first."""
-    named = [after for name, after in itertools.pairwise(arguments) if name == "--run"]
-    named += [argument.removeprefix("--run=") for argument in arguments if argument.startswith("--run=")]
-    if "--resume" not in arguments or any(argument.startswith("--config") for argument in arguments) or not named:
+    named = _named(arguments, "--run")
+    if "--resume" not in arguments or any(one.startswith("--config") for one in arguments) or not named:
         return arguments
     folder = Path(named[-1])
     if not (folder / "config.yaml").is_file():
         raise SeqgenError(f"nothing to resume: {folder / 'config.yaml'} is not there")
     return ["--config", str(folder / "config.yaml"), *arguments]
+
+
+def _recipe_name(arguments: list[str]) -> str | None:
+    """What a recipe is called: "names/gru.yaml" for an installed one, the file's name for another."""
+    named = [name for name in _named(arguments, "--config") if Path(name).name != SHARED]
+    if not named:
+        return None
+    path = Path(named[-1])
+    installed = any((root / path.parent.name / path.name).is_file() for root in _recipe_roots())
+    return f"{path.parent.name}/{path.name}" if installed and path.parent.name else path.name
 
 
 def _recipes(arguments: list[str]) -> list[str]:
@@ -186,25 +255,30 @@ def _recipes(arguments: list[str]) -> list[str]:
     for place, argument in enumerate(arguments):
         before = arguments[place - 1] if place else ""
         if before == "--config":
-            found[place] = str(_recipe(argument))
+            found[place] = str(recipe(argument))
         elif argument.startswith("--config="):
-            found[place] = f"--config={_recipe(argument.removeprefix('--config='))}"
+            found[place] = f"--config={recipe(argument.removeprefix('--config='))}"
     return found
 
 
-def _recipe(name: str) -> Path:
+def recipe(name: str) -> Path:
+    """The file of a configuration. Raises SeqgenError where there is none."""
     if Path(name).is_file():
         return Path(name)
-    spec = importlib.util.find_spec("seqgen_recipes")
-    for root in (spec and spec.submodule_search_locations) or ():
-        for path in (Path(root) / name, Path(root) / name.removeprefix("recipes/")):
+    for root in _recipe_roots():
+        for path in (root / name, root / name.removeprefix("recipes/")):
             if path.is_file():
                 return path
     raise SeqgenError(f"no config {name!r}: neither a file nor an installed recipe such as names/gru.yaml")
 
 
+def _recipe_roots() -> list[Path]:
+    spec = importlib.util.find_spec("seqgen_recipes")
+    return [Path(root) for root in (spec and spec.submodule_search_locations) or ()]
+
+
 def _quiet() -> None:
-    """Lightning's advice about data loaders and hardware does not concern a user of ours."""
-    for name in ("lightning.pytorch", "lightning.fabric"):  # the latter says which seed was set
+    """Lightning's advice about data loaders and hardware does not concern a user of seqgen."""
+    for name in ("lightning.pytorch", "lightning.fabric"):  # the latter reports the seed
         logging.getLogger(name).setLevel(logging.WARNING)
     warnings.filterwarnings("ignore", module=r"lightning\..*")

@@ -1,5 +1,6 @@
 """Training by maximum likelihood: loss = -log_prob."""
 
+import functools
 import math
 import sys
 from collections.abc import Callable, Sequence
@@ -12,19 +13,15 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 import seqgen
+from seqgen.checkpoints.training_texts import TrainingTexts
 from seqgen.config import SeqgenError, describe
 from seqgen.data.module import DataModule
-from seqgen.data.vectors import Vectors
 from seqgen.inference.conditioning import check_fit
+from seqgen.inference.score import score_batch
 from seqgen.model import Batch, Carry, Model, arranged
 from seqgen.output import Output
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
-
-BEGIN = 2000
-"""Rows at most, by which a model of vectors begins."""
-COARSE = 256
-"""Levels that means in 16 bits still tell apart."""
 
 
 class Training(LightningModule):
@@ -33,6 +30,9 @@ class Training(LightningModule):
     AdamW, a linear warm-up, then a cosine to `final_lr` of the peak over all steps of the trainer. Before each batch
     torch's generator is seeded with (seed, epoch, place), so a resumed run is the run that was never interrupted. A
     model that was made for several orders gets one of them drawn for every batch; it is validated in the first.
+
+    The loss of a batch is the sum of its nats, each times the weight of its item, over the mean weighted number of
+    symbols of a batch, so that every symbol of the corpus counts alike however items are batched.
 
     Args:
         model: The model's class and its arguments, but for the output and the labels, which come from the data.
@@ -79,39 +79,36 @@ class Training(LightningModule):
         self.report: str | None = None
         self.carry: dict[str, Carry] = {}
         self.sums = (0.0, 0.0)
+        self.last_batch = (0.0, 0.0)  # weighted nats and weighted symbols
+        self.normaliser = 1.0
 
     # -- the model
 
-    @property
-    def data(self) -> DataModule:
-        """The data module at hand."""
-        data = getattr(self.trainer, "datamodule", None)
-        if not isinstance(data, DataModule):
-            raise TypeError(f"training needs a DataModule, got {type(data).__name__}")
-        return data
+    def connect(self, data: DataModule) -> None:
+        """Build the model for data that are set up, and tell the data what depends on the model.
 
-    def configure_model(self) -> None:
-        """Build the model for the data at hand. Raises SeqgenError for data that a resumed run was not begun on."""
-        if self.model is not None:
-            return
-        data = self.data
+        Raises SeqgenError where model and data do not fit together.
+        """
+        self.data = data
         torch.manual_seed(self.seed)
         output = self.output or Categorical(data.symbols_known)
         self.model = self.make(output, [len(classes) for classes in data.labels.values()])
         check_fit(self.model, data.codec, data.features)
-        data.past = self.model.receptive_field
-        if isinstance(data, Vectors):
-            train = data.parts["train"]
-            self.model.begin(data.symbols(train[:: 1 + len(train) // BEGIN], 0))
-        support = self.model.output(torch.zeros(self.model.output.size))
-        fine = not support.has_enumerate_support or getattr(self.model.output, "levels", 0) > COARSE
-        if fine and "16" in str(self.trainer.precision):
-            raise SeqgenError(
-                f"precision is {self.trainer.precision}, whose numbers have three digits, and the parameters of "
-                f"{type(self.model.output).__name__} need more, expected --trainer.precision 32-true"
-            )
+        data.connect(self.model.receptive_field)
+        self.normaliser = data.symbols_per_batch
+        if (rows := data.marginals()) is not None:
+            self.model.init_from_marginals(rows)
         if self.ema is not None and any(True for _ in self.model.parameters()):  # else it learns by counting
             self.average = AveragedModel(self.model, multi_avg_fn=_average(self.ema))
+
+    def check_precision(self, precision: str) -> None:
+        """Raises SeqgenError for 16 bits where the output's parameters need more."""
+        assert self.model is not None
+        if not self.model.output.half_precision and "16" in precision:
+            raise SeqgenError(
+                f"precision is {precision}, whose numbers have three digits, and the parameters of "
+                f"{type(self.model.output).__name__} need more, expected precision 32-true"
+            )
 
     @property
     def best(self) -> Model:
@@ -123,7 +120,16 @@ class Training(LightningModule):
     def pipeline(self, **provenance: Any) -> Pipeline:
         """The model as it stands, with its codec and where it comes from."""
         data = self.data
-        return Pipeline(self.best, data.codec, data.labels, {**self.provenance(), **provenance}, data.features)
+        provenance = {**self.provenance(), **provenance}
+        return Pipeline(
+            self.best, data.codec, data.labels, provenance, data.features, training_texts=self.training_texts
+        )
+
+    @functools.cached_property
+    def training_texts(self) -> TrainingTexts | None:
+        """Hashes of the texts of the training part; None for data of another kind."""
+        texts = self.data.training_texts()
+        return None if texts is None else TrainingTexts.of(texts)
 
     def provenance(self) -> dict[str, Any]:
         """How the model came about, as plain JSON."""
@@ -144,7 +150,7 @@ class Training(LightningModule):
     # -- training
 
     def on_train_start(self) -> None:
-        """Say what should be known of the data; let the numbers of now go before those that a resumed run loaded."""
+        """Report on the data; current lr, betas and weight decay override the checkpoint's."""
         self.report = self.data.report
         if self.report:
             print(self.report, file=sys.stderr)
@@ -163,16 +169,19 @@ class Training(LightningModule):
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor | None:
         """Mean nats per symbol of a batch; None from models that only count."""
         assert self.model is not None
-        carry = self._carry("train", batch)
+        carry = self.carry["train"] if batch.window else None
         if self.current_epoch == 0:  # once through the data is all there is to count
             self.model.count(batch, carry)
         number = 0 if self.model.orders == 1 else int(torch.randint(2**31, ()))
-        nats, symbols = self._nats(self.model, "train", self._forgetful(batch), carry, number)
-        loss = nats / symbols
-        value = loss.item()
-        if not math.isfinite(value):
-            raise SeqgenError(f"the loss is {value} at step {self.global_step}; try a lower --model.lr than {self.lr}")
-        self.log_dict({"nats": value, "bits": value / math.log(2)}, prog_bar=True, batch_size=1)
+        nats, symbols = self._nats(self._drop_labels(batch), carry, number)
+        loss = nats / self.normaliser
+        self.last_batch = (nats.item(), symbols.item())
+        if not math.isfinite(self.last_batch[0]):
+            raise SeqgenError(
+                f"the loss is {self.last_batch[0]} at step {self.global_step}; try a lower learning rate than {self.lr}"
+            )
+        mean = self.last_batch[0] / max(self.last_batch[1], 1e-9)
+        self.log_dict({"nats": mean, "bits": mean / math.log(2)}, batch_size=1)
         return loss if loss.requires_grad else None
 
     def optimizer_step(self, *args: Any, **kwargs: Any) -> None:
@@ -188,38 +197,43 @@ class Training(LightningModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add up nats and symbols: the mean is over symbols, not over batches."""
-        nats, symbols = self._nats(self.best, "val", batch, self._carry("val", batch))
-        self.sums = (self.sums[0] + nats.item(), self.sums[1] + float(symbols))
+        scored = score_batch(self.best, batch, self.carry.get("val"))
+        if scored.carry is not None:
+            self.carry["val"] = scored.carry
+        total = scored.total(self.data.codec, log_jacobian=0.0)
+        self.sums = (self.sums[0] + total.nats, self.sums[1] + total.symbols)
 
     def on_validation_epoch_end(self) -> None:
-        """Report nats and bits per symbol."""
+        """Log nats and bits per symbol."""
         nats, symbols = self.sums
         self.log_dict({"val_nats": nats / symbols, "val_bits": nats / symbols / math.log(2)}, prog_bar=True)
 
-    def _carry(self, part: str, batch: Batch) -> Carry | None:
-        return self.carry[part] if batch.window else None
-
-    def _forgetful(self, batch: Batch) -> Batch:
-        """The batch with some labels not said."""
+    def _drop_labels(self, batch: Batch) -> Batch:
+        """The batch with some labels left out, at random."""
         if batch.context is None or batch.context.labels is None:
             return batch
         labels = batch.context.labels
         kept = torch.rand(labels.shape) >= self.label_dropout
         return batch._replace(context=batch.context._replace(labels=labels * kept.to(labels.device)))
 
-    def _nats(
-        self, model: Model, part: str, batch: Batch, carry: Carry | None, number: int = 0
-    ) -> tuple[Tensor, Tensor]:
-        x, context = arranged(batch.x, batch.context, model.order_number(number))
+    def _nats(self, batch: Batch, carry: Carry | None, number: int) -> tuple[Tensor, Tensor]:
+        """Weighted nats and weighted symbols of a training batch, in a factorisation."""
+        assert self.model is not None
+        order = self.model.order_number(number)
+        x, context = arranged(batch.x, batch.context, order)
+        mask, _ = arranged(batch.mask, None, order)
         if batch.window is None:
-            rows = model(x, context)
+            rows = self.model(x, context)
         else:
-            rows, after = model.advance(x, carry, context)
-            self.carry[part] = after.detach()
+            rows, after = self.model.advance(x, carry, context)
+            self.carry["train"] = after.detach()
         # Mixed precision ends here: bfloat16 holds log-probabilities to two digits.
-        log_prob = model.output(rows.to(torch.promote_types(rows.dtype, torch.float32))).log_prob(x)
-        weights = batch.mask if batch.weight is None else batch.mask * batch.weight.unsqueeze(1)
-        return -(log_prob * weights).sum(), weights.sum()
+        log_prob = self.model.output(rows.to(torch.promote_types(rows.dtype, torch.float32))).log_prob(x)
+        if batch.weight is not None:
+            mask = mask & (batch.weight > 0).unsqueeze(1)
+        nats = -log_prob.masked_fill(~mask, 0)
+        weights = mask if batch.weight is None else mask * batch.weight.unsqueeze(1)
+        return (nats if batch.weight is None else nats * batch.weight.unsqueeze(1)).sum(), weights.sum()
 
     # -- optimisation
 
