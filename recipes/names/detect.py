@@ -1,6 +1,7 @@
 """Anomaly detection by a model of names: gibberish, shuffled names and words of Shakespeare against held-out names.
 
 python -m seqgen_recipes.names.detect runs/names
+python -m seqgen_recipes.names.detect runs/names --by-length
 """
 
 import argparse
@@ -16,6 +17,7 @@ from seqgen.cli.main import plainly
 from seqgen.config import SeqgenError
 from seqgen.data.lines import Lines
 from seqgen.data.runs import open_data
+from seqgen.inference.detect import calibrate
 from seqgen_recipes import detection
 from seqgen_recipes.shakespeare.prepare import Plays
 
@@ -65,12 +67,19 @@ def main() -> None:
     parser.add_argument("--count", type=int, default=1000, help="maximum words of each kind (default: %(default)s)")
     parser.add_argument("--show", type=int, default=3, help="examples of each kind (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
+    parser.add_argument("--by-length", action="store_true", help="print p-values of the test part by length instead")
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     background = None if options.background is None else seqgen.load(options.background)
     data = open_data(pipeline, Path(options.run))
     if not isinstance(data, Lines):
         raise SeqgenError(f"the data of {options.run} is {type(data).__name__}, expected Lines")
+    if options.by_length:
+        if pipeline.calibration is None:
+            raise SeqgenError(f"{options.run} has no calibration set: calibrate it first")
+        tested = calibrate(pipeline.model, data.held_out("test"), data.codec.log_jacobian)
+        print(detection.table(detection.by_length(pipeline.calibration, tested)))
+        return
     random = Random(options.seed)
     held_out = names(data, "test")
     known = {name for part in data.parts for name in names(data, part)}

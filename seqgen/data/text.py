@@ -1,6 +1,7 @@
 """One long text."""
 
 import itertools
+import math
 from collections.abc import Iterable, Iterator
 from functools import partial
 from pathlib import Path
@@ -11,7 +12,7 @@ import torch
 from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs import Chars
 from seqgen.data.corpus import Corpus
-from seqgen.data.loader import PARTS, Loader, counts, rng, store, tensor
+from seqgen.data.loader import PARTS, Loader, counts, store, tensor
 from seqgen.data.module import DataModule
 from seqgen.inference.detect import Calibration, calibrate
 from seqgen.inference.score import NUMBERS
@@ -22,6 +23,7 @@ STRETCHES = 8000
 """Stretches of a text in its calibration set, if it has as many symbols."""
 LONGEST = 256
 """Symbols of the longest of these."""
+GOLDEN = (math.sqrt(5) - 1) / 2
 WINDOW = 128
 """Symbols of a held-out window at least."""
 
@@ -136,14 +138,18 @@ class Text(DataModule):
         return calibrate(model, self._stretches(), self.codec.log_jacobian)
 
     def _stretches(self) -> Iterator[Batch]:
-        """The stretches from the longest to the shortest; each length is spread over the whole part."""
+        """The stretches from the longest to the shortest.
+
+        Multiples of the golden ratio, modulo 1, choose where they begin: stretches of similar length are spread evenly
+        over the part, and a share of them varies less than if places were drawn at random.
+        """
         symbols = self.parts["calibration"]
         count = min(STRETCHES, len(symbols))
         begins = self._begins(symbols)
         longest = min(LONGEST, len(symbols) - begins[0])
         lengths = np.rint(np.geomspace(longest, 1, count)).astype(np.int64)
         inside = np.searchsorted(begins, len(symbols) - lengths, side="right")  # begins with room for the stretch
-        places = begins[(rng(0).random(count) * inside).astype(np.int64)]
+        places = begins[(np.arange(count) * GOLDEN % 1 * inside).astype(np.int64)]
         first = 0
         while first < count:
             rows = max(1, NUMBERS // (int(lengths[first]) * self.symbols_known))

@@ -47,7 +47,8 @@ class Calibration:
 
     An input shorter or longer than every held-out item is compared with the shortest or longest of them, and its p is
     not calibrated: log p per symbol usually rises with length, which makes p too small for shorter inputs, too large
-    for longer ones.
+    for longer ones. It is rough, too, at the shortest and longest of fewer than 100 items of very different lengths,
+    whose lines run over all of them.
     """
 
     scores: Tensor
