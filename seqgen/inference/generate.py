@@ -63,12 +63,12 @@ def sample(
     What follows the end symbol in a row has no meaning. `watch` is called after each symbol with the number of symbols
     drawn so far and the largest number that may be drawn. Memory is that of noise (B, T) and of the result.
     """
-    found = torch.empty(noise.shape, dtype=model.output.dtype, device=model.device)
+    symbols = torch.empty(noise.shape, dtype=model.output.dtype, device=model.device)
     ended = torch.zeros(len(noise), dtype=torch.bool, device=model.device)
     drawn = 0
     with torch.inference_mode():
         for x in _drawn(model, noise, sampling, context, prompt):
-            found[:, drawn] = x
+            symbols[:, drawn] = x
             drawn += 1
             if watch is not None:
                 watch(drawn, noise.shape[1])
@@ -76,4 +76,4 @@ def sample(
                 ended |= x == end
                 if bool(ended.all()):
                     break
-    return found[:, :drawn]
+    return symbols[:, :drawn]

@@ -94,10 +94,10 @@ class NGram(Model):
         new, index = torch.unique(codes, return_inverse=True)
         added = torch.zeros_like(new, dtype=torch.float64).index_add(0, index, weights)
         known, counts = self.get_buffer(f"codes_{n}"), self.get_buffer(f"counts_{n}")
-        places, found = _find(known, new)
-        counts = counts.index_add(0, places[found], added[found])
+        positions, found = _find(known, new)
+        counts = counts.index_add(0, positions[found], added[found])
         # Merge the new codes into the sorted table.
-        fresh = places[~found] + torch.arange(len(new) - len(places[found]), device=new.device)
+        fresh = positions[~found] + torch.arange(len(new) - len(positions[found]), device=new.device)
         old = torch.ones(len(known) + len(fresh), dtype=torch.bool, device=new.device).index_fill(0, fresh, False)
         for name, before, more in (("codes", known, new[~found]), ("counts", counts, added[~found])):
             merged = before.new_empty(len(old))
@@ -115,18 +115,18 @@ class NGram(Model):
             tail = self.base ** (n - 1)
             history = longest // self.base ** (self.order - 1) * tail + longest % tail
             codes = (history * self.base).unsqueeze(-1) + torch.arange(self.output.size, device=known.device)
-            places, found = _find(self.get_buffer(f"codes_{n}"), codes)
-            seen = torch.zeros_like(codes, dtype=torch.float64)  # c(h x), (H, K)
-            seen[found] = self.get_buffer(f"counts_{n}")[places[found]]
-            total, kinds = seen.sum(-1, keepdim=True), found.sum(-1, keepdim=True)  # c(h) and u(h)
-            probs = torch.where(total > 0, (seen + kinds * probs) / (total + kinds), probs)
+            positions, found = _find(self.get_buffer(f"codes_{n}"), codes)
+            counts = torch.zeros_like(codes, dtype=torch.float64)  # c(h x), (H, K)
+            counts[found] = self.get_buffer(f"counts_{n}")[positions[found]]
+            total, kinds = counts.sum(-1, keepdim=True), found.sum(-1, keepdim=True)  # c(h) and u(h)
+            probs = torch.where(total > 0, (counts + kinds * probs) / (total + kinds), probs)
         return probs.log().expand(len(longest), -1)[index]
 
     def _histories(self, known: Tensor, rows: int, prefix: Tensor, n: int) -> Tensor:
         """Codes (B, rows) of the n - 1 symbols before each row, with the code of the labels (B,) as prefix."""
         code = prefix.unsqueeze(1).expand(len(known), rows)
-        for place in range(self.order - n, self.order - 1):
-            code = code * self.base + known[:, place : place + rows]
+        for start in range(self.order - n, self.order - 1):
+            code = code * self.base + known[:, start : start + rows]
         return code
 
     def _padding(self, batch: int) -> Tensor:
@@ -178,7 +178,7 @@ class NGram(Model):
 
 def _find(codes: Tensor, wanted: Tensor) -> tuple[Tensor, Tensor]:
     """The insertion point of each wanted code in the sorted codes, and whether it is among them."""
-    places = torch.searchsorted(codes, wanted)
-    found = places < len(codes)
-    found[found.clone()] = codes[places[found]] == wanted[found]
-    return places, found
+    positions = torch.searchsorted(codes, wanted)
+    found = positions < len(codes)
+    found[found.clone()] = codes[positions[found]] == wanted[found]
+    return positions, found

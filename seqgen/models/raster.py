@@ -48,7 +48,8 @@ class Raster(Model):
 
         m_c += tanh(a_c,0) x'_0 + ... + tanh(a_c,c-1) x'_c-1.
 
-    Sampling computes each pixel's features once, since the contribution of the rows above is computed once a row.
+    A step of the raster scan computes the features of one pixel; the contribution of the rows above is computed once a
+    row.
     """
 
     @abstractmethod
@@ -83,7 +84,7 @@ class Raster(Model):
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Parameters (B, T, P) of every symbol of x (B, T)."""
-        self._check(x.shape[1])
+        self._check_length(x.shape[1])
         if not x.shape[1]:
             return self.start(len(x), context)[0].unsqueeze(1)[:, :0]
         image = self._image(self._embed(x))
@@ -98,7 +99,7 @@ class Raster(Model):
         x = torch.cat([before, x], 1)
         return self(x, context)[:, before.shape[1] :], Carry(x[:, -1:], Prefix(x[:, :-1], None))
 
-    def _check(self, length: int) -> None:
+    def _check_length(self, length: int) -> None:
         assert self.dimensions is not None  # set in the constructor
         if length > self.dimensions:
             shape = f"{self.height} x {self.width} x {self.channels}"
@@ -144,7 +145,7 @@ class Raster(Model):
     def step(self, x: Tensor, state: Prefix, context: Context | None = None) -> tuple[Tensor, Prefix]:
         """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the state after the last."""
         before, scan = state
-        self._check(before.shape[1] + x.shape[1] + 1)
+        self._check_length(before.shape[1] + x.shape[1] + 1)
         if x.shape[1] > (1 if scan is None else self.width * self.channels):
             prefix = torch.cat([before, x], 1)
             return self(F.pad(prefix, (0, 1)), context)[:, -x.shape[1] :], Prefix(prefix, None)

@@ -58,9 +58,9 @@ class ChannelLinear(nn.Module):
 
 
 class FirstConvolution(nn.Module):
-    """The first layer, a convolution with a mask of type A: a pixel depends on those above and left, and on its earlier
-    channels.
+    """The first layer: a k x k convolution with a mask of type A.
 
+    A pixel depends on pixels above and to the left, and channel c of its features on earlier channels of its own.
     Inputs (B, n, W, I) are for each pixel the C embedded symbols and a constant one, by which pixels differ from zero
     padding.
 
