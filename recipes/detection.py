@@ -66,13 +66,13 @@ def by_length(calibration: Calibration, items: Calibration, repeats: int = 40, l
         )
         weight = size if length is None else float(calibration.peers(length)[1].sum())
         count = int(chosen.sum())
-        spread = 2 * (RARE * (1 - RARE) * (1 / count + 1 / weight)) ** 0.5
+        spread = 2 * (ALPHA * (1 - ALPHA) * (1 / count + 1 / weight)) ** 0.5
         shares = (
             f"{float(share):.1%}"
             for version in range(versions)
             for share in (found[version, chosen].mean(), small[version, pooled].sum() / tested[pooled].sum())
         )
-        rows.append(["all" if length is None else f"{length:.0f}", f"{count:,}", f"{RARE:.0%} ± {spread:.1%}", *shares])
+        rows.append(["all" if length is None else f"{length:.0f}", f"{count:,}", f"{ALPHA:.0%} ± {spread:.1%}", *shares])
     return rows
 
 
@@ -83,7 +83,7 @@ def rare(calibration: Calibration, items: Calibration) -> Tensor:
         for length in items.symbols.unique().tolist():
             held_out, weights = calibration.peers(length, version > 0)
             for place in (items.symbols == length).nonzero()[:, 0].tolist():
-                found[version, place] = p_value(items.scores[version, place].item(), held_out, weights=weights) <= RARE
+                found[version, place] = p_value(items.scores[version, place].item(), held_out, weights=weights) <= ALPHA
     return found
 
 
