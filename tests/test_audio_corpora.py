@@ -26,7 +26,7 @@ from test_corpora import load
 from seqgen.data import corpora, fetch
 from seqgen.data.corpora import FSDD, VCTK, LibriTTS, LJSpeech, PublicCorpus, SpeechCommands, YesNo
 from seqgen.data.corpus import CLIPS, write_clips
-from seqgen.data.fetch import FetchError, made_folder, wheel
+from seqgen.data.fetch import FetchError, cached_folder, wheel
 from seqgen.media import audio
 from seqgen.media.files import DataError
 
@@ -377,11 +377,11 @@ def test_a_folder_is_made_once_for_each_key_and_whole(cache: Path) -> None:
         write_clips(folder, [{"file": "a.wav", "voice": "b"}])
 
     with pytest.raises(KeyboardInterrupt):
-        made_folder("sounds", 1, write)
+        cached_folder("sounds", 1, write)
     assert list((cache / "corpora").iterdir()) == []
-    first = made_folder("sounds", 1, write)
-    assert made_folder("sounds", 1, write) == first
-    assert made_folder("sounds", 2, write) != first
+    first = cached_folder("sounds", 1, write)
+    assert cached_folder("sounds", 1, write) == first
+    assert cached_folder("sounds", 2, write) != first
     assert len(calls) == 3
     assert said(first) == ["a.wav | b"]
     assert sorted(path.name for path in first.iterdir()) == ["a.wav", CLIPS]
@@ -392,7 +392,7 @@ def test_of_two_that_make_a_folder_either_may_be_faster(cache: Path) -> None:
         (folder / "a").write_bytes(b"a")
         shutil.copytree(folder, cache / "corpora" / folder.name)  # somebody else is done at this moment
 
-    folder = made_folder("sounds", 1, write)
+    folder = cached_folder("sounds", 1, write)
     assert [path.name for path in (cache / "corpora").iterdir()] == [folder.name]
     assert [path.name for path in folder.iterdir()] == ["a"]
 

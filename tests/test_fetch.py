@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from seqgen.data import fetch
-from seqgen.data.fetch import FetchError, extract, http, made, member, names, wheel
+from seqgen.data.fetch import FetchError, cached_text, extract, http, member, names, wheel
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
 SHA256 = hashlib.sha256(CONTENT).hexdigest()
@@ -380,9 +380,9 @@ def test_made_writes_once_for_each_key(cache: Path) -> None:
     def write(sink: io.TextIOBase) -> None:
         calls.append(sink.write("é\n"))
 
-    first = made("corpus.txt", ["a", 1], write)
-    assert made("corpus.txt", ["a", 1], write) == first
-    assert made("corpus.txt", ["a", 2], write) != first
+    first = cached_text("corpus.txt", ["a", 1], write)
+    assert cached_text("corpus.txt", ["a", 1], write) == first
+    assert cached_text("corpus.txt", ["a", 2], write) != first
     assert len(calls) == 2
     assert first.parent == cache / "corpora"
     assert (first.name[:7], first.suffix) == ("corpus-", ".txt")
@@ -395,5 +395,5 @@ def test_made_leaves_no_half_file(cache: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        made("corpus.txt", None, write)
+        cached_text("corpus.txt", None, write)
     assert list((cache / "corpora").iterdir()) == []

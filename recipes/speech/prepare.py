@@ -19,7 +19,7 @@ import numpy as np
 import soundfile
 
 from seqgen.data.corpus import Corpus, write_clips
-from seqgen.data.fetch import extract, made_folder, wheel
+from seqgen.data.fetch import cached_folder, extract, wheel
 from seqgen.media.files import DataError
 from seqgen_recipes.shakespeare.prepare import Plays
 
@@ -67,7 +67,7 @@ class SyntheticSpeech(Corpus):
     def synthesized(self, name: str, clips: list[Clip]) -> Path:
         """The cached folder of these clips. Raises DataError for an unknown voice or platform."""
         key = [SOURCE, PROGRAM.read_text(encoding="utf-8"), clips]
-        return made_folder(name, key, lambda folder: _write(folder, clips))
+        return cached_folder(name, key, lambda folder: _write(folder, clips))
 
 
 class SpokenDigits(SyntheticSpeech):

@@ -36,9 +36,9 @@ MARGIN = 0.15  # maximum silence added at each end by data augmentation, in seco
 
 
 def open_clips(run: str | Path, pipeline: Pipeline, path: str | None = None) -> Audio:
-    """The data that a run was trained on, split as its config.yaml says; `path` is their place on this machine.
+    """The audio data of a run, with the split of its config.yaml; `path` replaces the path given there.
 
-    Raises CheckpointError where there is no config.yaml, where it names no sound files, and where the data changed.
+    Raises CheckpointError without a config.yaml, for data that is not audio, and if the data has changed.
     """
     data = open_data(pipeline, Path(run), path)
     if not isinstance(data, Audio):
@@ -51,7 +51,7 @@ def samples(data: Audio, clip: int) -> np.ndarray:
     return np.array(data.windows.clip(clip))
 
 
-def labelled(data: Audio, part: str) -> tuple[list[np.ndarray], np.ndarray]:
+def labelled_clips(data: Audio, part: str) -> tuple[list[np.ndarray], np.ndarray]:
     """The clips of a part that have a digit label, and their classes (N,). Raises SeqgenError if there are none."""
     column = data.label_columns.index(LABEL)
     digits = {int(clip): data.entries[clip].labels[column] for clip in data.parts[part]}
@@ -207,12 +207,12 @@ def main() -> None:
     requested = balanced_labels(pipeline.labels, options.clips)
     names, codec = pipeline.labels[LABEL], pipeline.codec
     data = open_clips(options.run, pipeline, options.path)
-    clips, classes = labelled(data, "train")
+    clips, classes = labelled_clips(data, "train")
     began = time.monotonic()
     recogniser = train(clips, classes, data.rate, len(names), options.seed)
     print(f"classifier trained on {len(clips)} real clips in {time.monotonic() - began:.0f} s")
 
-    real, truth = labelled(data, "test")
+    real, truth = labelled_clips(data, "test")
     coded = [codec.decode(codec.encode(clip)).samples for clip in real]
     for name, signals in (("real test clips", real), ("the same encoded and decoded", coded)):
         print(f"{name}: {_accuracy(recogniser.classify(signals) == truth)}, {_duration(signals, data.rate)}")

@@ -25,12 +25,12 @@ HEADER = ("fold", "rows", "Gaussian", "one order", "orders")
 def gaussian(data: Table) -> float:
     """Mean log-density of standardized test rows under the maximum likelihood Gaussian of all other rows."""
     rows = {part: torch.from_numpy(data.numbers[places]).double() for part, places in data.parts.items()}
-    seen = torch.cat([rows["train"], rows["val"], rows["calibration"]])
-    normal = torch.distributions.MultivariateNormal(seen.mean(0), torch.cov(seen.T, correction=0))
+    other = torch.cat([rows["train"], rows["val"], rows["calibration"]])
+    normal = torch.distributions.MultivariateNormal(other.mean(0), torch.cov(other.T, correction=0))
     return float(normal.log_prob(rows["test"]).mean())
 
 
-def trained(path: Path, fold: int, run: Path, flags: list[str]) -> Path:
+def train_fold(path: Path, fold: int, run: Path, flags: list[str]) -> Path:
     """The run folder of a fold, trained if it has no model yet. Raises SystemExit if training fails."""
     data = [f"--data.path={path}", f"--data.fold={fold}"]
     if not (run / "model").is_dir() and (
@@ -57,7 +57,7 @@ def main() -> None:
     for fold in range(1, options.folds + 1):
         data = Table(path=str(options.path), fold=fold)
         data.setup()
-        run = trained(options.path, fold, options.runs / str(fold), flags)
+        run = train_fold(options.path, fold, options.runs / str(fold), flags)
         rows = len(data.parts["test"])
         scales = float(torch.as_tensor(data.codec.log_jacobian).sum())
         scores = [-evaluate(run, orders=orders).totals["test"].nats / rows - scales for orders in (1, options.orders)]

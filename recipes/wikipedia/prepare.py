@@ -14,7 +14,7 @@ from xml.parsers import expat
 from tqdm import tqdm
 
 from seqgen.data.corpus import Corpus
-from seqgen.data.fetch import BLOCK, made, member, wheel
+from seqgen.data.fetch import BLOCK, cached_text, member, wheel
 from seqgen.media.files import DataError
 
 SOURCE = ("gensim==4.4.0", "91a7fa5e814e7b1bad4b2dffa8d62c1e55410d5cbdf930714c1997ffb4404db8")
@@ -49,7 +49,7 @@ class WikiMarkup(Corpus):
 
     def prepare(self) -> Path:
         """The path of the text file. Raises DataError for a missing or invalid dump, or one without a complete page."""
-        return made("wikipedia.txt", [self._source(), self.redirects], self._write)
+        return cached_text("wikipedia.txt", [self._source(), self.redirects], self._write)
 
     def _source(self) -> list[str | int]:
         if self.path is None:

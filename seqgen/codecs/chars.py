@@ -86,7 +86,7 @@ class Chars(Codec):
             return super().encode_all(items)
 
     def drop_unknown(self, item: str) -> tuple[str, int]:
-        """A text without the characters outside the alphabet, and how many these were."""
+        """A text without the characters outside the alphabet, and the number of characters removed."""
         check_text(item)
         inside = np.isin(_points(item), self._points)
         kept = "".join(character for character, one in zip(item, inside.tolist(), strict=True) if one)

@@ -15,7 +15,7 @@ from seqgen.codec import UnknownSymbol
 from seqgen.codecs.vectors import Vectors
 from seqgen.config import SeqgenError, WrongType
 
-GREY = 255
+WHITE = 255
 """The largest 8-bit grey value, white."""
 
 
@@ -71,7 +71,7 @@ class Pixels(Vectors):
 
     def quantize(self, values: np.ndarray) -> np.ndarray:
         """Levels, uint8, of values 0 ... 255."""
-        levels: np.ndarray = np.rint(values.astype(np.float32) * ((self.levels - 1) / GREY)).astype(np.uint8)
+        levels: np.ndarray = np.rint(values.astype(np.float32) * ((self.levels - 1) / WHITE)).astype(np.uint8)
         return levels
 
     @property
@@ -108,12 +108,12 @@ class Pixels(Vectors):
             raise UnknownSymbol(
                 f"got an image of shape {values.shape}, expected (height, width, channels) = {expected}"
             )
-        wrong = np.ma.getdata(~((values >= 0) & (values <= GREY))) & ~np.ma.getmaskarray(values)
+        wrong = np.ma.getdata(~((values >= 0) & (values <= WHITE))) & ~np.ma.getmaskarray(values)
         if wrong.any():
             row, column, channel = np.argwhere(wrong)[0]
             raise UnknownSymbol(
                 f"row {row}, column {column}, channel {channel} is {values[row, column, channel]}, expected black at 0 "
-                f"and white at {GREY}, or at 1 in floats"
+                f"and white at {WHITE}, or at 1 in floats"
             )
         return values
 
@@ -127,7 +127,7 @@ class Pixels(Vectors):
         if item.dtype.kind not in "buif":
             raise WrongType(f"got an array of {item.dtype}, expected an image: an array of numbers, or a path")
         bits = item.dtype.kind in "ui" and self.levels == 2 and int(np.ma.getdata(item).max(initial=0)) <= 1
-        values: np.ndarray = item * np.float32(GREY) if bits or item.dtype.kind in "bf" else item
+        values: np.ndarray = item * np.float32(WHITE) if bits or item.dtype.kind in "bf" else item
         return values
 
     def decode(self, symbols: Tensor) -> np.ndarray:
@@ -138,7 +138,7 @@ class Pixels(Vectors):
             raise SeqgenError(f"got symbol {symbols[place]} at position {place}, expected 0 .. {self.levels - 1}")
         if len(symbols) != self.length:
             raise SeqgenError(f"got {len(symbols)} symbols, expected {self.length}")
-        values = np.rint(symbols.detach().cpu().numpy() * (GREY / (self.levels - 1))).astype(np.uint8)
+        values = np.rint(symbols.detach().cpu().numpy() * (WHITE / (self.levels - 1))).astype(np.uint8)
         return values.reshape((self.height, self.width, 3) if self.channels == 3 else (self.height, self.width))
 
     def stream(self, symbols: Iterable[Any]) -> Iterator[np.ndarray]:
@@ -159,7 +159,7 @@ class Pixels(Vectors):
 
 def binarized(values: np.ndarray, random: "np.random.Generator") -> np.ndarray:
     """Values (...) from 0 to 255 drawn as 0 or 255, uint8 (...): 255 with probability value / 255."""
-    drawn: np.ndarray = (random.random(values.shape, np.float32) * GREY < values).astype(np.uint8) * GREY
+    drawn: np.ndarray = (random.random(values.shape, np.float32) * WHITE < values).astype(np.uint8) * WHITE
     return drawn
 
 
@@ -205,7 +205,7 @@ def _eight_bits(values: np.ndarray, mode: str) -> np.ndarray:
     most = 1 if mode == "F" else 65535
     if not (values.min(initial=0) >= 0 and values.max(initial=0) <= most):
         raise SeqgenError(f"got values from {values.min()} to {values.max()}, expected 0 to {most}")
-    found: np.ndarray = np.rint(values.astype(np.float64) * (GREY / most)).astype(np.uint8)
+    found: np.ndarray = np.rint(values.astype(np.float64) * (WHITE / most)).astype(np.uint8)
     return found
 
 

@@ -15,7 +15,7 @@ from types import ModuleType
 
 from seqgen.data import corpus
 from seqgen.data.corpus import CLIPS, Corpus, write_clips
-from seqgen.data.fetch import cache, extract, http, made_folder
+from seqgen.data.fetch import cache, cached_folder, extract, http
 from seqgen.media import audio
 from seqgen.media.files import DataError
 
@@ -234,7 +234,7 @@ class FSDD(PublicCorpus):
             raise DataError(f"{self.folder} has no recordings, expected <digit>_<speaker>_<number>.wav")
         paths = [self.folder / clip["file"] for clip in clips]
         states = sorted((str(path), path.stat().st_size, path.stat().st_mtime_ns) for path in paths)
-        return made_folder("fsdd", states, lambda folder: _copy(clips, paths, folder))
+        return cached_folder("fsdd", states, lambda folder: _copy(clips, paths, folder))
 
 
 def _copy(clips: list[Clip], paths: list[Path], folder: Path) -> None:

@@ -248,7 +248,7 @@ def _copy(source: IO[bytes], sink: BinaryIO, archive: Path, limit: int) -> int:
     return written
 
 
-def made(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
+def cached_text(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
     """A text file (UTF-8) in the cache, written atomically by `write` on the first call with this `key`.
 
     Args:
@@ -262,25 +262,25 @@ def made(name: str, key: object, write: Callable[[TextIO], None]) -> Path:
         with part.open("w", encoding="utf-8", newline="\n") as sink:
             write(sink)
 
-    return _made(name, key, write, put)
+    return _cached(name, key, write, put)
 
 
-def made_file(name: str, key: object, write: Callable[[Path], None]) -> Path:
-    """Like `made`, for any file: `write` gets the path to write."""
-    return _made(name, key, write, write)
+def cached_file(name: str, key: object, write: Callable[[Path], None]) -> Path:
+    """Like `cached_text`, for any file: `write` gets the path to write."""
+    return _cached(name, key, write, write)
 
 
-def made_folder(name: str, key: object, write: Callable[[Path], None]) -> Path:
-    """Like `made`, for a folder: `write` gets the path of an empty folder to fill."""
+def cached_folder(name: str, key: object, write: Callable[[Path], None]) -> Path:
+    """Like `cached_text`, for a folder: `write` gets the path of an empty folder to fill."""
 
     def put(part: Path) -> None:
         part.mkdir()
         write(part)
 
-    return _made(name, key, write, put)
+    return _cached(name, key, write, put)
 
 
-def _made(name: str, key: object, write: Callable[..., None], put: Callable[[Path], None]) -> Path:
+def _cached(name: str, key: object, write: Callable[..., None], put: Callable[[Path], None]) -> Path:
     code = inspect.getsource(inspect.getmodule(write) or write)
     digest = hashlib.sha256(json.dumps([key, code]).encode()).hexdigest()
     path = cache() / "corpora" / f"{Path(name).stem}-{digest[:12]}{Path(name).suffix}"

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.codecs.pixels import GREY, Pixels, binarized
+from seqgen.codecs.pixels import WHITE, Pixels, binarized
 from seqgen.data.corpus import Corpus, sha256
 from seqgen.data.layout import divide
 from seqgen.data.loader import PARTS, rng
@@ -142,7 +142,7 @@ class Images(Vectors):
             "fixed": "binarized at random once and for all",
             "epoch": "binarized at random anew for every epoch: not to be compared with a fixed binarization",
         }[self.binarize]
-        if self.levels == 2 and bool(((self.values == 0) | (self.values == GREY)).all()):
+        if self.levels == 2 and bool(((self.values == 0) | (self.values == WHITE)).all()):
             how = "binary as they are"
         if self.mutation:
             how += f"; {self.mutation:.0%} of the pixels drawn at random"

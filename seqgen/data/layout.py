@@ -9,12 +9,20 @@ from seqgen.data.loader import PARTS, counts
 
 
 def divide(given: Sequence[str], keys: Sequence[str], shares: Sequence[float], seed: int) -> dict[str, np.ndarray]:
-    """The items of each part, as indices; items with the same key go to the same part. Raises DataError.
+    """Indices of the items of each part: train, val, calibration and test.
 
-    A part that occurs in `given` (train, val, test or nothing, for every item) is taken from there. All other items are
-    divided in the order of hashes of key and seed: `shares` are those of val and test, a fraction or a number of keys.
-    Where some parts are given, test has no share; where none of these is val, val has a share of train. Half of val,
-    the first in the order of the hashes, becomes the calibration part.
+    Items keep the part they are given. Items without one are split by hashes of key and seed, so that all items of one
+    key go to the same part. Test items are split off only if no item has a given part; val items only if none is given
+    as val, and then also from the items given as train. All other items are train. Finally half of the keys of val, the
+    first by hash, become the calibration part.
+
+    Args:
+        given: Part of each item (N): train, val, test, or empty if not given.
+        keys: Key of each item (N).
+        shares: Shares of val and of test: fractions, or numbers of keys.
+        seed: Seed of the hashes.
+
+    Raises DataError if nothing is left for training.
     """
     part = np.array(given, "<U11")
     secret = str(seed).encode()

@@ -14,7 +14,7 @@ from seqgen.media.files import DataError
 from seqgen.model import Batch
 
 PARTS = ("train", "val", "calibration", "test")
-"""The weights are chosen on `val` and p-values are ranks among `calibration`; `test` chooses nothing."""
+"""`val` selects the weights, p-values are ranks among the scores of `calibration`, and `test` selects nothing."""
 
 
 class Loader:

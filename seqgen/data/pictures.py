@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from seqgen.codec import UnknownSymbol
-from seqgen.codecs.pixels import GREY, read
+from seqgen.codecs.pixels import WHITE, read
 from seqgen.config import SeqgenError
 from seqgen.media.files import DataError
 
@@ -202,10 +202,10 @@ def _values(array: np.ndarray, shape: Sequence[int] | None, file: Path) -> np.nd
         raise DataError(f"{file}: got images of shape {array.shape[1:]}, expected {tuple(size)}")
     # White is 1 if no value is larger than 1, else 255.
     low, high = array.min(initial=0), array.max(initial=0)
-    if not (low >= 0 and high <= GREY) or (array.dtype.kind == "f" and 1 < high < 2):
-        raise DataError(f"{file}: got values from {low} to {high}, expected 0 to {GREY}, or 0 to 1")
+    if not (low >= 0 and high <= WHITE) or (array.dtype.kind == "f" and 1 < high < 2):
+        raise DataError(f"{file}: got values from {low} to {high}, expected 0 to {WHITE}, or 0 to 1")
     if high <= 1 or array.dtype.kind == "f":
-        array = np.rint(array * np.float32(GREY if high <= 1 else 1))
+        array = np.rint(array * np.float32(WHITE if high <= 1 else 1))
     return array.astype(np.uint8).reshape(len(array), *size)
 
 

@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and text read in pieces."""
+"""Atomic writing of files, and reading of text in pieces."""
 
 import os
 import tempfile
@@ -10,7 +10,7 @@ from typing import IO, Any, BinaryIO
 from seqgen.config import SeqgenError
 
 PIECE = 1 << 20
-"""Characters that are read at once."""
+"""Characters per read."""
 
 
 class DataError(SeqgenError):
@@ -18,14 +18,14 @@ class DataError(SeqgenError):
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write a file that is there whole or not at all, even when the power fails."""
+    """Write a file atomically: after an interruption, even a power failure, it is complete or unchanged."""
     with atomic(path) as file:
         file.write(content)
 
 
 @contextmanager
 def atomic(path: Path) -> Iterator[IO[bytes]]:
-    """A temporary file beside `path` that takes its name, synced, when the block ends without an error."""
+    """A temporary file in the folder of `path`, synced and renamed to `path` if the block ends without an error."""
     with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}-", delete=False) as file:
         try:
             yield file
@@ -39,10 +39,10 @@ def atomic(path: Path) -> Iterator[IO[bytes]]:
 
 
 def read_text(path: Path | BinaryIO, encoding: str = "utf-8") -> Iterator[str]:
-    """The text of a file, or of an open binary stream, in pieces.
+    """The text of a file or of an open binary stream, in pieces.
 
-    Line ends become "\\n", a byte order mark at the start is dropped. Raises DataError where the bytes are not text in
-    that encoding.
+    Line ends become "\\n", and a byte order mark at the start is dropped. Raises DataError for an unknown encoding,
+    bytes that are not valid in it, and a file that cannot be read.
     """
     name = "standard input" if not isinstance(path, Path) else path
     try:
@@ -52,7 +52,9 @@ def read_text(path: Path | BinaryIO, encoding: str = "utf-8") -> Iterator[str]:
                 yield piece
                 piece = file.read(PIECE)
     except LookupError:
-        raise DataError(f"encoding is {encoding!r}, no text encoding of Python; try utf-8, latin-1 or cp1252") from None
+        raise DataError(
+            f"encoding is {encoding!r}, expected a text encoding of Python, such as utf-8, latin-1 or cp1252"
+        ) from None
     except UnicodeError as error:
         raise DataError(f"{name} is not {encoding}: {error}; say which encoding it has") from None
     except OSError as error:
@@ -75,7 +77,7 @@ def _opened(path: Path | BinaryIO, encoding: str) -> Iterator[IO[str]]:
 
 
 class CountedLines:
-    """A text in pieces that remembers its lines: after a piece was taken, `line(position)` is that of a character."""
+    """Iterates over a text in pieces and counts lines, so that errors can name the line of a character."""
 
     def __init__(self, pieces: Iterator[Any]) -> None:
         self.pieces = pieces
@@ -89,12 +91,12 @@ class CountedLines:
             yield piece
 
     def line(self, position: int) -> int:
-        """The number, from 1, of the line of a character of the last piece, counted from the text's beginning."""
+        """Line number, from 1, of a character in the last piece; `position` counts from the start of the text."""
         return self.lines + self.piece[: max(0, position - self.begin)].count("\n")
 
 
 def lines(pieces: Iterator[str]) -> Iterator[str]:
-    """The lines of a text that comes in pieces, without their ends."""
+    """The lines of a text in pieces, without their line ends."""
     rest = ""
     for piece in pieces:
         *whole, rest = (rest + piece).split("\n")

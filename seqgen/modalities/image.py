@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from seqgen.codec import Codec
-from seqgen.codecs.pixels import GREY, Pixels
+from seqgen.codecs.pixels import WHITE, Pixels
 from seqgen.config import SeqgenError
 from seqgen.media.files import write_atomically
 from seqgen.media.grid import GAP, dots, grid, png
@@ -106,7 +106,7 @@ def expected(
     for item in items:  # one by one: each pixel has up to 256 levels, and the probability of each is computed
         distribution, restore = pipeline.conditionals(codec.encode(item), label, prompt, sampling)
         levels = distribution.enumerate_support(expand=False)  # (L, 1, 1)
-        mean = restore((levels * distribution.log_prob(levels).exp()).sum(0)) * (GREY / (codec.levels - 1))
+        mean = restore((levels * distribution.log_prob(levels).exp()).sum(0)) * (WHITE / (codec.levels - 1))
         found.append(mean.round().cpu().numpy().astype(np.uint8).reshape(item.shape))
     return found
 
@@ -114,5 +114,5 @@ def expected(
 def sheet(items: Sequence[np.ndarray], means: Sequence[np.ndarray]) -> np.ndarray:
     """Two grids side by side, uint8 (H, W) or (H, W, 3): images, and their conditional means."""
     left, right = grid(items), grid(means)
-    between = np.full((len(left), 4 * GAP, *left.shape[2:]), GREY, np.uint8)
+    between = np.full((len(left), 4 * GAP, *left.shape[2:]), WHITE, np.uint8)
     return np.concatenate([left, between, right], 1)
