@@ -72,7 +72,9 @@ def by_length(calibration: Calibration, items: Calibration, repeats: int = 40, l
             for version in range(versions)
             for share in (found[version, chosen].mean(), small[version, pooled].sum() / tested[pooled].sum())
         )
-        rows.append(["all" if length is None else f"{length:.0f}", f"{count:,}", f"{ALPHA:.0%} ± {spread:.1%}", *shares])
+        rows.append(
+            ["all" if length is None else f"{length:.0f}", f"{count:,}", f"{ALPHA:.0%} ± {spread:.1%}", *shares]
+        )
     return rows
 
 
