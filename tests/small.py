@@ -23,7 +23,6 @@ RECIPES = Path(__file__).parent.parent / "recipes"
 SEQGEN = Path(sys.executable).with_name("seqgen")
 QUICK = [
     "--trainer.max_steps=2",
-    "--trainer.val_check_interval=2",
     "--trainer.accelerator=cpu",
     "--data.batch_size=16",
 ]
@@ -88,9 +87,7 @@ def quick(configs: Sequence[str], folder: Path) -> list[str]:
     if colours := len(data["init_args"].get("shape") or []) == 3:  # as small as can be: three times as many symbols
         data["init_args"]["shape"] = [8, 8, 3]
     sizes = ["--data.shape=[8,8,3]", *(f"--model.model.init_args.{side}=8" for side in ("height", "width"))]
-    # A recipe that validates once an epoch, such as one that counts n-grams, has one step on data as small as this.
-    often = ["--trainer.val_check_interval=1"] if _merged(configs, "trainer").get("check_val_every_n_epoch") else []
-    return [*QUICK, *often, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
+    return [*QUICK, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
 
 
 def write(data: dict[str, Any], folder: Path) -> Path:
