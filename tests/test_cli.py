@@ -462,13 +462,17 @@ def test_an_ascii_terminal_shows_other_characters_as_numbers(tmp_path: Path) -> 
         assert ("é" in done.stdout) == (encoding == "utf-8")
 
 
-def test_the_program_fits_samples_and_refuses(tmp_path: Path) -> None:
+def test_the_program_fits_samples_and_refuses(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "small.yaml").write_text(json.dumps(settings(tmp_path, "names")))
     configs = ["--config", TRAINER, "--config", "small.yaml", "--run", "run", "--trainer.max_steps=2"]
     done = real("fit", *configs, cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, "")
     assert "run: best " in done.stderr.splitlines()[-1]
-    assert real("fit", *configs, cwd=tmp_path).stderr.startswith("seqgen: run holds a run already")
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", *map(str, configs)]) == 1
+    assert capsys.readouterr().err.startswith("seqgen: run holds a run already")
 
 
 def test_evaluate_wants_an_order_and_sample_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

@@ -58,7 +58,7 @@ def holds(codec: Sound, samples: np.ndarray) -> None:
 
 
 @every_codec
-@settings(max_examples=300, deadline=None, derandomize=True, database=None)
+@settings(max_examples=100, deadline=None, derandomize=True, database=None)
 @given(samples=sounds)
 def test_every_law_on_drawn_sounds(name: str, samples: np.ndarray) -> None:
     holds(codec_of(name), samples)
