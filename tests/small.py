@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import soundfile
+import torch
 import yaml
 
 import seqgen.training.fit  # noqa: F401 (its import takes longer than all that a small training does)
@@ -79,6 +80,17 @@ def _here(program: Callable[[], int | None], cwd: Path, words: list[str]) -> str
     return texts[0]
 
 
+def bfloat16() -> bool:
+    """Whether this processor has LSTM kernels in bfloat16."""
+    lstm, x = torch.nn.LSTM(2, 2), torch.zeros(1, 1, 2)
+    try:
+        with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+            lstm(x)
+    except RuntimeError:
+        return False
+    return True
+
+
 def quick(configs: Sequence[str], folder: Path) -> list[str]:
     """Arguments for `seqgen fit` that train for two steps on small data of the kind that the configs want."""
     data = _merged(configs, "data")
@@ -89,7 +101,8 @@ def quick(configs: Sequence[str], folder: Path) -> list[str]:
     sizes = ["--data.shape=[8,8,3]", *(f"--model.model.init_args.{side}=8" for side in ("height", "width"))]
     # A recipe that validates at the end of an epoch, such as one that counts n-grams, gets an epoch of one step.
     short = ["--trainer.limit_train_batches=1"] if _merged(configs, "trainer").get("check_val_every_n_epoch") else []
-    return [*QUICK, *short, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
+    exact = [] if bfloat16() else ["--trainer.precision=32-true"]
+    return [*QUICK, *short, *exact, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
 
 
 def write(data: dict[str, Any], folder: Path) -> Path:

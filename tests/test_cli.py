@@ -478,8 +478,8 @@ def test_the_program_fits_samples_and_refuses(
 def test_evaluate_wants_an_order_and_sample_a_folder(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     for arguments, message in (
         (["evaluate", "digits", "--orders", "0", "--data.path", "x"], "orders is 0, expected 1 or more"),
-        (["score", "digits", "--file", "x.npz"], "x.npz is no picture that can be read"),
-        (["score", "digits", "--file", "x.npz", "--p-value"], "x.npz is no picture that can be read"),
+        (["score", "digits", "--file", "x.npz"], "x.npz cannot be read as an image"),
+        (["score", "digits", "--file", "x.npz", "--p-value"], "x.npz cannot be read as an image"),
         (["sample", "digits", "--out", str(tmp_path / "none" / "x.png")], "cannot be written: there is no folder"),
         (
             ["evaluate", "digits", "--data.path", "x", "--data.encoding", "latin-1"],

@@ -21,12 +21,14 @@ from seqgen.data.lines import Lines
 from seqgen.data.module import DataModule
 from seqgen.model import Model
 from seqgen.models import RNN
+from seqgen.output import Output
 from seqgen.training import fit
 from seqgen.training.annotations import concrete
 from seqgen.training.mistakes import UsageError, explain
 from seqgen.training.module import Training
 
 DATA, MODELS, CODECS = "one of <DataModule>", "one of <Model>", "one of <Codec> or null"
+OUTPUTS = "<Output> or null"
 GRU = "--config names/gru.yaml"
 RIGHT = "--data Lines --model.model RNN"
 
@@ -63,7 +65,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def listed(text: str) -> str:
     """<Model> as a list of all its concrete classes, those that other tests define among them."""
-    for cls in (DataModule, Model, Codec):
+    for cls in (DataModule, Model, Codec, Output):
         text = text.replace(f"<{cls.__name__}>", ", ".join(concrete([cls])))
     return text
 
@@ -134,8 +136,7 @@ FLAGS = [
     ("--model.model.help GPT", f"--model.model.help is 'GPT', expected {MODELS}"),
     (
         f"{RIGHT} --model.output Categorial",
-        "--model.output is 'Categorial', expected one of Bernoulli, Categorical, DiscretizedLogistics, Gaussians or "
-        "null; did you mean Categorical?",
+        f"--model.output is 'Categorial', expected one of {OUTPUTS}; did you mean Categorical?",
     ),
     # classes of other packages
     (
@@ -426,7 +427,8 @@ def test_help_is_the_docstring(capsys: pytest.CaptureFixture[str], arguments: li
         main(["fit", *arguments])
     assert left.value.code == 0
     out, err = capsys.readouterr()
-    shown, documented = " ".join(out.split()), inspect.getdoc(cls) or ""
+    shown = " ".join(out.split()).replace("- ", "-")  # lines break at hyphens
+    documented = (inspect.getdoc(cls) or "").replace("- ", "-")
     assert err == ""
     assert documented.partition("\n")[0].rstrip(".") in shown
     entries = documented.partition("Args:\n")[2].split("\n\n")[0]

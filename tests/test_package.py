@@ -28,7 +28,7 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_contents(wheel: Path) -> None:
     """All modules, all recipes and the bundled models, and nothing else."""
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen").rglob("*.py")} | {"seqgen/py.typed"}
-    expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in (ROOT / "app").glob("*.py")}
+    expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in (ROOT / "app").rglob("*.py")}
     expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen" / "checkpoints" / "bundled").glob("*/*")}
     for suffix in ("py", "yaml"):
         expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in small.RECIPES.rglob(f"*.{suffix}")}

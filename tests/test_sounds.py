@@ -191,7 +191,7 @@ def test_a_sample_that_fails_does_not_end_the_run(
     """Numbers that feed on themselves may grow until they are none."""
 
     def diverged(*arguments: Any, **options: Any) -> Any:
-        raise ValueError("a parameter is not a number: the model has diverged")
+        raise seqgen.SeqgenError("a parameter is not a number: the model has diverged")
 
     monkeypatch.setattr("seqgen.inference.generate.sample", diverged)
     assert train(tmp_path / "run", settings_of("gaussians", clips)) == 0
@@ -713,7 +713,7 @@ def test_a_terminal_sees_a_bar(runs: dict[str, Path], tmp_path: Path, monkeypatc
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
     assert main(["sample", str(runs["plain"]), "--seconds", "8", "--out", str(tmp_path / "clip.wav")]) == 0
-    assert re.search(r"\| 200/4000 \[.*symbol/s", terminal.getvalue())
+    assert re.search(r"\| \d+/4000 \[.*symbol/s", terminal.getvalue())
     assert re.search(r"1 x 8.00 s of sound in .* s: \d+\.\d+ x real time\n$", terminal.getvalue())
 
 

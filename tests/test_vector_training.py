@@ -105,7 +105,7 @@ def test_training_begins_with_the_shares_of_the_training_part(tmp_path: Path) ->
         weights(tmp_path / "run")["bias"].double().sigmoid().squeeze(1), expected, rtol=0, atol=1e-6
     )
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(FVSBN, "begin", lambda self, x: self.bias.data.zero_())
+        patch.setattr(FVSBN, "init_from_marginals", lambda self, x: self.bias.data.zero_())
         assert fit.main(["--run", str(tmp_path / "run"), "--resume", "--trainer.max_steps=21"]) == 0
     torch.testing.assert_close(
         weights(tmp_path / "run")["bias"].double().sigmoid().squeeze(1), expected, rtol=0, atol=1e-6

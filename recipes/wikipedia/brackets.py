@@ -11,7 +11,7 @@ from pathlib import Path
 
 import seqgen
 from seqgen.cli.main import plainly
-from seqgen.data.corpus import read
+from seqgen.media.files import read_text
 from seqgen_recipes.wikipedia.prepare import WikiMarkup
 
 
@@ -42,7 +42,7 @@ def main() -> None:
     options = parser.parse_args()
     pipeline = seqgen.load(options.run)
     sampled = pipeline.sample(options.texts, length=options.length, temperature=options.temperature, seed=options.seed)
-    whole = "".join(islice(read(Path(options.path or WikiMarkup().prepare())), 10))
+    whole = "".join(islice(read_text(Path(options.path or WikiMarkup().prepare())), 10))
     corpus = [whole[first : first + options.length] for first in range(0, len(whole), options.length)]
     for name, texts in (("samples", sampled), ("corpus", corpus)):
         paired, found = balance(texts)

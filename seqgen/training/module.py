@@ -18,7 +18,7 @@ from seqgen.config import SeqgenError, describe
 from seqgen.data.module import DataModule
 from seqgen.inference.conditioning import check_fit
 from seqgen.inference.score import score_batch
-from seqgen.model import Batch, Carry, Model, arranged
+from seqgen.model import Batch, Carry, Context, Model, arranged
 from seqgen.output import Output
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
@@ -109,6 +109,22 @@ class Training(LightningModule):
                 f"precision is {precision}, whose numbers have three digits, and the parameters of "
                 f"{type(self.model.output).__name__} need more, expected precision 32-true"
             )
+        if "bf16" in precision and not torch.cuda.is_available():
+            self._try_bfloat16(precision)
+
+    def _try_bfloat16(self, precision: str) -> None:
+        """Raise SeqgenError where a kernel of the model does not exist for this processor."""
+        assert self.model is not None
+        x = torch.zeros(1, min(2, self.model.dimensions or 2), dtype=self.model.output.dtype)
+        labels = torch.zeros(1, len(self.model.label_sizes), dtype=torch.int64)
+        features = torch.zeros(1, 2, self.model.feature_size) if self.model.feature_size else None
+        try:
+            with torch.no_grad(), torch.autocast("cpu", torch.bfloat16):
+                self.model(x, Context(labels if len(labels[0]) else None, features))
+        except RuntimeError as error:
+            raise SeqgenError(
+                f"precision {precision} cannot be used on this processor, expected precision 32-true: {error}"
+            ) from error
 
     @property
     def best(self) -> Model:
