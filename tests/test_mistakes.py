@@ -171,7 +171,7 @@ FLAGS = [
     (f"{RIGHT} --model.model.tied maybe", "--model.model.tied is 'maybe', expected bool"),
     (f"{RIGHT} --data.labels sex", "--data.labels is 'sex', expected list[str] or null"),
     (f"{RIGHT} --trainer.max_steps many", "--trainer.max_steps is 'many', expected int"),
-    (f"{RIGHT} --trainer.limit_val_batches x", "--trainer.limit_val_batches is 'x', expected int or float or null"),
+    (f"{RIGHT} --trainer.limit_val_batches x", "--trainer.limit_val_batches is 'x', expected float or int or null"),
     (f"{RIGHT} --seed_everything x", "--seed_everything is 'x', expected int"),
     (f"{GRU} --data.corpus.sex X", "--data.corpus.sex is 'X', expected one of F, M, both"),
     # what is missing

@@ -9,7 +9,7 @@ from torch import Tensor
 from seqgen.codec import Codec
 from seqgen.config import SeqgenError
 from seqgen.inference.conditioning import Conditioning, Label
-from seqgen.inference.score import Columns, Scores, Total, jacobian, score, score_batch
+from seqgen.inference.score import CHUNK, Columns, Scores, Total, jacobian, score, score_batch
 from seqgen.modality import Modality
 from seqgen.model import Batch, Model
 
@@ -68,7 +68,13 @@ class Scorer:
         signals = None if condition is None else [self.modality.signal(self.codec, condition)]
         context = self.conditioning.context(label, 1, signals)
         closing = [self.codec.close(torch.zeros(0, dtype=torch.int64))] if end and self.codec.end is not None else []
-        symbols = (piece for source in (self.codec.pieces(pieces), closing) for piece in source if len(piece))
+        symbols = (
+            part
+            for source in (self.codec.pieces(pieces), closing)
+            for piece in source
+            for part in torch.split(piece, CHUNK)
+            if len(part)
+        )
         batches = (
             Batch(x.unsqueeze(0), torch.ones(1, len(x), dtype=torch.bool), context, window=number)
             for number, x in enumerate(symbols)

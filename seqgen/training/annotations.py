@@ -79,7 +79,8 @@ def words(kind: Any) -> str:
     if kind is type(None):
         return "null"
     if origin in (typing.Union, types.UnionType):
-        return " or ".join(dict.fromkeys(map(words, arguments)))
+        # typing keeps one order for equal unions, that of whichever was written first in the process.
+        return " or ".join(sorted(set(map(words, arguments)), key=lambda word: (word == "null", word)))
     if origin is typing.Literal:
         return f"one of {', '.join(map(str, arguments))}"
     if classes := admitted(kind):
