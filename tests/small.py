@@ -99,7 +99,7 @@ def quick(configs: Sequence[str], folder: Path) -> list[str]:
     if colours := len(data["init_args"].get("shape") or []) == 3:  # as small as can be: three times as many symbols
         data["init_args"]["shape"] = [8, 8, 3]
     sizes = ["--data.shape=[8,8,3]", *(f"--model.model.init_args.{side}=8" for side in ("height", "width"))]
-    # A recipe that validates at the end of an epoch, such as one that counts n-grams, gets an epoch of two steps at most.
+    # A recipe that validates at the end of an epoch, such as one that counts n-grams, gets an epoch of two steps.
     short = ["--data.batch_size=300"] if _merged(configs, "trainer").get("check_val_every_n_epoch") else []
     exact = [] if bfloat16() else ["--trainer.precision=32-true"]
     return [*QUICK, *short, *exact, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
