@@ -47,7 +47,8 @@ async def call(client: httpx.AsyncClient, name: str, body: Any) -> tuple[int, st
 
 
 def connect(app: served.App) -> httpx.AsyncClient:
-    limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=CLIENTS)
+    # No connection is kept: on a slow machine the server closes an idle one just as the client uses it again.
+    limits = httpx.Limits(max_connections=CLIENTS, max_keepalive_connections=0)
     return httpx.AsyncClient(base_url=app.url, timeout=120, limits=limits)
 
 
