@@ -6,7 +6,6 @@ import importlib.util
 import itertools
 import logging
 import math
-import shutil
 import sys
 import textwrap
 import warnings
@@ -41,9 +40,9 @@ from seqgen.training.training_checkpoints import SafeCheckpointIO
 
 SHARED = "trainer.yaml"
 """The configuration that recipes share, which is none itself."""
-OWN = ("checkpoints", "model", "samples")
-"""Folders of a run, and below its files, which --overwrite deletes."""
-FILES = ("config.yaml", "metrics.csv", "events.out.tfevents.*")
+EVENTS = "events.out.tfevents.*"
+OWN = ("checkpoints", "model", ".model-old", "samples", "config.yaml", "metrics.csv", EVENTS)
+"""What a run writes into its folder, and --overwrite deletes."""
 FLAGS: dict[str, Any] = {
     "config": str,
     "run": str,
@@ -143,7 +142,9 @@ def _listed(value: Any) -> list[Any]:
 
 def _fit(parser: ArgumentParser, config: Namespace) -> int:
     folder, resume, overwrite = Path(config["run"]), config["resume"], config["overwrite"]
-    last = folder / LAST
+    last, events = folder / LAST, set(folder.glob(EVENTS))
+    if resume and overwrite:
+        raise SeqgenError("got resume and overwrite, expected one: a run is continued or replaced")
     if resume and not last.is_file():
         raise SeqgenError(f"nothing to resume: {last} is not there")
     if not (resume or overwrite) and (last.exists() or (folder / "model").exists()):
@@ -163,8 +164,14 @@ def _fit(parser: ArgumentParser, config: Namespace) -> int:
     module.connect(data)
     module.check_precision(str(trainer.precision))
     loaders = data.train_dataloader(), data.val_dataloader()
+    interval = trainer.val_check_interval
+    if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > len(loaders[0]):
+        raise SeqgenError(
+            f"val_check_interval is {interval} steps and an epoch has {len(loaders[0])}, expected at most as many, a "
+            "fraction of an epoch, or check_val_every_n_epoch null"
+        )
     if overwrite:
-        _delete(folder)
+        watch.replaced = [path for pattern in OWN for path in folder.glob(pattern)]
     try:
         trainer.fit(module, *loaders, ckpt_path=str(last) if resume else None)
     except SystemExit:  # which is what Lightning makes of Ctrl-C
@@ -174,8 +181,8 @@ def _fit(parser: ArgumentParser, config: Namespace) -> int:
         print(f"{where}; go on with: seqgen fit --run {folder} --resume", file=sys.stderr)
         return 130
     except Exception:
-        if not (folder / "config.yaml").exists():  # it never began
-            for file in folder.glob("events.out.tfevents.*"):
+        if not watch.begun:
+            for file in set(folder.glob(EVENTS)) - events:
                 file.unlink()
             with contextlib.suppress(OSError):  # the user's own files are in it
                 folder.rmdir()
@@ -198,15 +205,6 @@ def _kept(config: Namespace) -> Namespace:
     if arguments["path"] is not None:
         arguments["path"] = str(Path(arguments["path"]).absolute())
     return kept
-
-
-def _delete(folder: Path) -> None:
-    """Delete a run, and nothing else in its folder."""
-    for name in OWN:
-        shutil.rmtree(folder / name, ignore_errors=True)
-    for pattern in FILES:
-        for file in folder.glob(pattern):
-            file.unlink()
 
 
 def _done(last: Path, trainer: Trainer) -> str | None:

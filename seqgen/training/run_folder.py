@@ -3,6 +3,7 @@
 import csv
 import io
 import math
+import shutil
 import signal
 import sys
 import time
@@ -38,6 +39,8 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
         self.folder = folder
         self.recipe = recipe
         self.config = ""  # config.yaml
+        self.replaced: list[Path] = []  # an earlier run's, which go when training starts
+        self.begun = False
         self.samples = samples
         self.length = length
         self.best = math.inf
@@ -55,7 +58,13 @@ class RunFolder(Checkpoint):  # Lightning calls checkpoints last: what is saved 
     # -- time and signals
 
     def on_train_start(self, trainer: Trainer, module: LightningModule) -> None:
-        """Begin the folder, start the clock, take over the signals, drop rows that a resumed run will write again."""
+        """Begin the folder (an earlier run goes), start the clock, take the signals, drop rows to be written again."""
+        self.begun = True
+        for path in self.replaced:
+            if path.is_dir() and not path.is_symlink():
+                shutil.rmtree(path)
+            else:
+                path.unlink(missing_ok=True)
         self.folder.mkdir(parents=True, exist_ok=True)
         write_atomically(self.folder / "config.yaml", self.config.encode())
         self.clock, self.steps = time.monotonic(), trainer.global_step
