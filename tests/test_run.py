@@ -6,6 +6,7 @@ import json
 import math
 import pickle
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +20,7 @@ from typing import Any
 import pytest
 import safetensors.torch
 import torch
-from tiny import TRAINER, last, rows, same, settings, train
+from tiny import TRAINER, last, rows, same, settings, train, weights
 
 import seqgen
 from seqgen.checkpoints.folder import CheckpointError
@@ -109,6 +110,74 @@ def test_a_run_is_not_overwritten(run: Path) -> None:
     with pytest.raises(ValueError, match=r"run holds a run already; --resume continues it, --overwrite replaces it"):
         fit.main(["--config", str(TRAINER), "--config", str(run.with_suffix(".yaml")), "--run", str(run)])
     assert contents(run) == before
+
+
+def test_overwrite_replaces_the_run_and_leaves_the_users_own_files(tmp_path: Path) -> None:
+    run, config = tmp_path / "run", settings(tmp_path, "names")
+    assert train(run, config, "--trainer.max_steps=14") == 0
+    mine = {"notes.txt": b"the first try", "plots/loss.png": b"no picture", "events.txt": b"too"}
+    for name, content in mine.items():
+        (run / name).parent.mkdir(exist_ok=True)
+        (run / name).write_bytes(content)
+    before = contents(run)
+    assert train(run, config, "--trainer.max_steps=5", "--seed_everything=2", "--overwrite") == 0
+    after = contents(run)
+    assert {name: after[name] for name in mine} == mine
+    assert [int(row["step"]) for row in rows(run)] == [5]
+    assert [path.name for path in (run / "samples").iterdir()] == ["step-0000005.txt"]
+    assert last(run)["global_step"] == seqgen.load(run).provenance["step"] == 5
+    assert seqgen.load(run).provenance["seed"] == 2
+    assert not {name for name in before if "tfevents" in name} & set(after)
+    assert any("tfevents" in name for name in after)
+    assert train(tmp_path / "new", config, "--trainer.max_steps=5", "--seed_everything=2") == 0
+    assert rows(tmp_path / "new") == rows(run)
+    assert same(weights(tmp_path / "new"), weights(run))
+    kept = (run / "config.yaml").read_text()
+    assert "overwrite: false" in kept
+    assert fit.main(["--run", str(run), "--resume", "--trainer.max_steps=7"]) == 0  # and it can go on
+    assert [int(row["step"]) for row in rows(run)] == [5, 6, 7]
+
+
+def test_overwrite_without_a_run_begins_one(tmp_path: Path) -> None:
+    assert train(tmp_path / "run", settings(tmp_path, "names"), "--trainer.max_steps=2", "--overwrite") == 0
+    assert [int(row["step"]) for row in rows(tmp_path / "run")] == [2]
+
+
+@pytest.mark.parametrize(
+    ("flags", "content", "message"),
+    [
+        ([], None, r"no file .*names\.txt"),
+        ([], "a\n", "leave nothing of 1 to train on"),
+        (["--data.batch_size=9999"], "", "fewer than batch_size 9999"),
+        (["--data.column=name"], "", "has no column 'name'"),
+        (["--model.model.cell=none"], "", "cell is 'none'"),
+        (["--model.output=Gaussians"], "", "the model's output numbers"),
+        (["--trainer.val_check_interval=0.02"], "", "val_check_interval"),
+        (["--trainer.check_val_every_n_epoch=1", "--trainer.val_check_interval=999"], "", "val_check_interval"),
+        (
+            [
+                f"--trainer.{one}"
+                for one in ("check_val_every_n_epoch=1", "val_check_interval=5", "limit_train_batches=3")
+            ],
+            "",
+            "must be less than or equal",  # which Lightning says when it sets up the training
+        ),
+        (["--resume"], "", "got resume and overwrite, expected one"),
+    ],
+)
+def test_an_overwrite_that_fails_before_training_leaves_the_old_run(
+    run: Path, tmp_path: Path, flags: list[str], content: str | None, message: str
+) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    config = settings(tmp_path, "names")
+    if content is None:
+        (tmp_path / "names.txt").unlink()
+    elif content:
+        (tmp_path / "names.txt").write_text(content)
+    before = contents(tmp_path / "run")
+    with pytest.raises(ValueError, match=message):
+        train(tmp_path / "run", config, "--overwrite", *flags)
+    assert contents(tmp_path / "run") == before
 
 
 def test_a_run_that_never_began_may_begin_again(tmp_path: Path) -> None:
