@@ -17,11 +17,12 @@ from examples import rnn
 
 import seqgen
 from seqgen import Pipeline
-from seqgen.checkpoints.folder import CONFIG, MANIFEST, WEIGHTS, CheckpointError
+from seqgen.checkpoints.folder import CONFIG, MANIFEST, TRAINING_TEXTS, WEIGHTS, CheckpointError
 from seqgen.codecs import Chars
 from seqgen.outputs import Categorical
 
 FILES = [WEIGHTS, CONFIG, MANIFEST]
+EARLIER = Path(__file__).parent / "fixtures" / "earlier"
 
 
 @pytest.fixture(scope="module")
@@ -259,3 +260,49 @@ def tensors(folder: Path, **changes: Any) -> None:
 def test_tensors_that_do_not_fit(folder: Path, changes: dict[str, Any], message: str) -> None:
     tensors(folder, **changes)
     refused(folder, WEIGHTS, "does not fit the model", message)
+
+
+# -- a checkpoint that an earlier version wrote
+
+
+@pytest.fixture
+def earlier() -> tuple[Pipeline, dict[str, Any]]:
+    """A small model of names from before the manifest listed training.hashes, and what that version printed of it."""
+    return seqgen.load(EARLIER), json.loads(EARLIER.with_suffix(".json").read_text())
+
+
+def test_an_earlier_checkpoint_scores_and_samples_as_it_did(earlier: tuple[Pipeline, dict[str, Any]]) -> None:
+    made, recorded = earlier
+    assert made.labels == {"sex": ["F", "M"]}
+    for key, scores in recorded["log_prob"].items():
+        label = None if key == "none" else key
+        for name, log_prob in scores.items():
+            assert made.score(name, label=label).log_prob == pytest.approx(log_prob, abs=1e-5)
+        assert made.sample(3, label=label, seed=7, length=12) == recorded["samples"][key]
+    log_probs = torch.tensor(recorded["log_probs"], dtype=torch.float64)
+    torch.testing.assert_close(made.score("Mari").log_probs.double(), log_probs, rtol=0, atol=1e-5)
+    assert len({scores["Mari"] for scores in recorded["log_prob"].values()}) == 3  # labels matter
+
+
+def test_an_earlier_checkpoint_ranks_among_its_calibration_set(earlier: tuple[Pipeline, dict[str, Any]]) -> None:
+    made, recorded = earlier
+    assert made.calibration is not None
+    assert made.calibration.scores.shape == (2, recorded["calibration"])
+    usual, strange = (made.score(name, label="F", p_value="low").p_value for name in ("Mari", "kbtd"))
+    assert usual is not None
+    assert strange is not None
+    assert 0 < strange < usual <= 1
+
+
+def test_hashes_of_training_texts_that_no_manifest_lists_are_not_read(
+    earlier: tuple[Pipeline, dict[str, Any]], tmp_path: Path
+) -> None:
+    """Their bytes cannot be checked. Saved again, the checkpoint has today's format."""
+    made, recorded = earlier
+    assert (EARLIER / TRAINING_TEXTS).is_file()
+    assert TRAINING_TEXTS not in json.loads((EARLIER / MANIFEST).read_text())
+    assert made.training_texts is None
+    made.save_pretrained(tmp_path / "model")
+    again = seqgen.load(tmp_path)
+    assert again.score("Mari").log_prob == pytest.approx(recorded["log_prob"]["none"]["Mari"], abs=1e-5)
+    assert again.provenance == made.provenance
