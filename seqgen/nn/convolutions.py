@@ -16,8 +16,9 @@ class MaskedConvolutions(Stack):
     """The residual blocks of PixelCNN (van den Oord et al. 2016, arXiv:1601.06759, figure 5).
 
     `u = relu(W_d relu(h))`, `h' = h + W_u relu(K * u + l)`, with U = S / 2 features in u, K a k x k kernel with a mask
-    of type B, and l the biases with the label embeddings added. The receptive field grows by one column to the
-    right with every row above, so a pixel has a blind spot on the right (van den Oord et al. 2016, arXiv:1606.05328).
+    of type B, and l the biases with the label embeddings added. The receptive field grows to the
+    right by k // 2 columns with every row above, so a pixel has a blind spot on the right (van den Oord et al. 2016,
+    arXiv:1606.05328).
     """
 
     def __init__(self, layers: int, channels: int, features: int, kernel: int, labels: Sequence[int]) -> None:

@@ -53,7 +53,7 @@ class Orders(nn.Module):
         self.register_buffer("table", table, persistent=False)
 
     def __getitem__(self, number: int) -> Tensor:
-        """The permutation (D,) of order `number`; numbers above `count` start again from 0."""
+        """The permutation (D,) of order `number`; `number` is taken modulo `count`, unless that is 0."""
         if self.count or not number:
             return self.table[number % len(self.table)]
         return self._permutation(number).to(self.table.device)
