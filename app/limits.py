@@ -80,6 +80,11 @@ class Limits:
             value = int(value)
         return self.whole("The seed", value, 0, 2**31 - 1)
 
+    def budget(self, count: int, length: int, plural: str) -> None:
+        """Raises Refused for more symbols in all than a quarter of the most items of the greatest length."""
+        if count > 1 and count * length > self.samples * self.length / 4:
+            raise Refused(f"{count} {plural} of {length} symbols are too much at once; ask for fewer.")
+
     def sampling(self, temperature: Any, top_k: Any = 0, top_p: Any = 1.0) -> dict[str, Any]:
         """The arguments of `Pipeline.sample` and `stream` that shape the distribution."""
         top_p = self.number("Top-p", top_p, 0, 1)

@@ -3,9 +3,12 @@
 import math
 from collections.abc import Iterable, Iterator
 from html import escape
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from seqgen.inference.score import Scores
+from seqgen.inference.score import Scores, Total
+from seqgen.modality import sum_totals
+from seqgen_app.catalog import Entry
+from seqgen_app.limits import Deadline, Limits
 
 
 class Symbol(NamedTuple):
@@ -27,6 +30,26 @@ def symbols(parts: Iterable[Scores]) -> Iterator[Symbol]:
         ranks = [None] * len(bits) if part.ranks is None else part.ranks.tolist()
         entropies = [None] * len(bits) if part.entropies is None else (part.entropies / math.log(2)).tolist()
         yield from map(Symbol, part.names, bits, ranks, entropies)
+
+
+class Scored(NamedTuple):
+    """The scores of consecutive parts of an item, their total, and its p-value where the model has held-out scores."""
+
+    parts: list[Scores]
+    total: Total
+    p_value: float | None
+
+    def as_dict(self) -> dict[str, Any]:
+        """Totals, the p-value, and the symbols one by one, as an endpoint returns them."""
+        numbers = {**self.total.as_dict(), "p_value": self.p_value, "end_counted": self.parts[-1].end_counted}
+        return {**numbers, "per_symbol": [symbol._asdict() for symbol in symbols(self.parts)]}
+
+
+def scored(entry: Entry, limits: Limits, parts: Iterable[Scores], label: dict[str, str]) -> Scored:
+    """The scores of an item that come part by part. Raises Refused when that takes too long."""
+    found = list(Deadline(limits.deadline).checked(parts))
+    total = sum_totals(part.total for part in found)
+    return Scored(found, total, entry.p_value(total, label))
 
 
 def numbers(values: dict[str, str], p_value: float | None, peers: str) -> str:

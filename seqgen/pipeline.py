@@ -328,11 +328,8 @@ class Pipeline:
         found = self._scorer.score(items, prefix=prefix, label=label, end=end)
         if p_value is None:
             return found
-        labels = label if isinstance(label, list) else [label] * len(items)
-        return [
-            dataclasses.replace(one, p_value=self._rank(one.total, said, p_value))
-            for one, said in zip(found, labels, strict=True)
-        ]
+        ranks = self._ranks([one.total for one in found], label, p_value)
+        return [dataclasses.replace(one, p_value=rank) for one, rank in zip(found, ranks, strict=True)]
 
     def totals(self, items: Any, *, label: Label | list[Label] = None, orders: int = 1) -> list[Total]:
         """log p(item | label) of every item in total, which is faster than symbol by symbol.
@@ -359,19 +356,19 @@ class Pipeline:
         scores, and for some of several labels: held-out items were scored with all or none.
         """
         if isinstance(item, Total):
-            return self._rank(item, label if not isinstance(label, list) else label[0], side)
+            return self._ranks([item], label, side)[0]
         items = self.modality.collection(item)
-        whole = [item] if items is None else items
-        labels = label if isinstance(label, list) else [label] * len(whole)
-        totals = self.totals(whole, label=label)
-        found = [self._rank(total, one, side) for total, one in zip(totals, labels, strict=True)]
+        found = self._ranks(self.totals(item, label=label), label, side)
         return found[0] if items is None else found
 
-    def _rank(self, total: Total, label: Label, side: Side) -> float:
+    def _ranks(self, totals: list[Total], label: Label | list[Label], side: Side) -> list[float]:
         if self.calibration is None:
             raise SeqgenError("the model has no held-out scores to rank among; calibrate its run first")
-        labelled = self.conditioning.labelled(label)
-        return self.calibration.p_value(-total.nats_per_symbol, total.symbols, labelled, side)
+        labels = label if isinstance(label, list) else [label] * len(totals)
+        return [
+            self.calibration.p_value(-one.nats_per_symbol, one.symbols, self.conditioning.labelled(said), side)
+            for one, said in zip(totals, labels, strict=True)
+        ]
 
     def ratios(self, items: Any, background: "Pipeline", *, label: Label | list[Label] = None) -> list[float]:
         """log p(item) less that of a background model, which takes no labels, in nats per symbol of this one.

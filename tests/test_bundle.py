@@ -62,7 +62,7 @@ def test_a_bundled_model(name: str) -> None:
         assert fact in text
     assert shlex.split(pipeline.provenance["command"])[:2] == ["seqgen", "fit"]
     assert pipeline.calibration is not None
-    assert 50 < len(pipeline.calibration.symbols) < 20_000
+    assert 20 < len(pipeline.calibration.symbols) < 20_000  # half of the validation clips, which are 60
     held_out = pipeline.provenance["held_out"]["held out"]
     assert 0 < held_out["bits_per_symbol"] < math.log2(pipeline.codec.size or math.inf)
 

@@ -9,8 +9,7 @@ from typing import Any, NamedTuple, TypedDict
 import gradio as gr
 
 from seqgen.inference.items import score_items
-from seqgen.inference.score import Scores, Total
-from seqgen.modality import sum_totals
+from seqgen.inference.score import Scores
 from seqgen_app import controls, files, scores
 from seqgen_app.catalog import Entry
 from seqgen_app.errors import report_errors
@@ -111,9 +110,7 @@ class GenericTab(Tab):
         codec, count = entry.pipeline.codec, self.limits.whole("How many", n, 1, self.limits.samples)
         item = self._read(entry, "The prompt", prompt, self.limits.prompt)
         length = None if codec.length is not None else min(codec.usual_length, self.limits.length)
-        symbols = count * (codec.length or length or 0)
-        if count > 1 and symbols > self.limits.samples * self.limits.length / 4:
-            raise Refused(f"{count} {self.modality.plural} of {symbols // count} symbols are too much at once.")
+        self.limits.budget(count, codec.length or length or 0, self.modality.plural)
         arguments: dict[str, Any] = {
             "prompt": item,
             "length": length,
@@ -174,14 +171,14 @@ class GenericTab(Tab):
     def show_scores(self, model: Any, item: Any, *labels: Any) -> tuple[str, str]:
         """The line of numbers with the meaning of the p-value, and a table of symbols."""
         entry = self.models.get(model)
-        parts, total, p_value = self._score(entry, item, controls.chosen_labels(entry, labels))
-        line = " ".join(self.modality.line(total).split())
-        ranked = "" if p_value is None else f" p-value {p_value:.3f}"
-        sentence = scores.p_value_sentence(p_value, entry.peers)
-        return f'<pre class="items line">{escape(line)}{ranked}</pre>{sentence}', _table(parts)
+        scored = self._score(entry, item, controls.chosen_labels(entry, labels))
+        line = " ".join(self.modality.line(scored.total).split())
+        ranked = "" if scored.p_value is None else f" p-value {scored.p_value:.3f}"
+        sentence = scores.p_value_sentence(scored.p_value, entry.peers)
+        return f'<pre class="items line">{escape(line)}{ranked}</pre>{sentence}', _table(scored.parts)
 
-    def _score(self, entry: Entry, item: Any, label: Any) -> tuple[list[Scores], Total, float | None]:
-        """The scores of consecutive parts of an item, their total, and the p-value. Raises SeqgenError."""
+    def _score(self, entry: Entry, item: Any, label: Any) -> scores.Scored:
+        """The scores of an item. Raises SeqgenError."""
         found = self._read(entry, f"The {self.modality.key}", item, self.limits.scored)
         if found is None:
             raise Refused(f"There is nothing to score: enter a {self.modality.key}.")
@@ -189,9 +186,7 @@ class GenericTab(Tab):
         (outcome,) = score_items(entry.pipeline, [("", found)], label=labels)
         if outcome.wrong is not None:
             raise Refused(str(outcome.wrong))
-        parts = list(Deadline(self.limits.deadline).checked(outcome.parts))
-        total = sum_totals(part.total for part in parts)
-        return parts, total, entry.p_value(total, labels)
+        return scores.scored(entry, self.limits, outcome.parts, labels)
 
     # -- endpoints
 
@@ -231,10 +226,7 @@ class GenericTab(Tab):
         """Score an item, written as for the command `seqgen score`: totals in nats and bits, the rank p-value among
         held-out items (null for a model without any), and for each symbol its surprise in bits and, where symbols are
         classes, its rank (1: the likeliest) and the entropy of the model's distribution in bits."""
-        parts, total, p_value = self._score(self.models.get(model), item, label)
-        symbols = [symbol._asdict() for symbol in scores.symbols(parts)]
-        numbers = {**total.as_dict(), "p_value": p_value}
-        return {**numbers, "end_counted": parts[-1].end_counted, "per_symbol": symbols}
+        return self._score(self.models.get(model), item, label).as_dict()
 
 
 def _table(parts: list[Scores]) -> str:

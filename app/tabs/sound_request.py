@@ -11,9 +11,9 @@ import soxr
 from seqgen.inference.score import Total
 from seqgen.media import audio
 from seqgen.media.audio import AudioError, Clip
-from seqgen.modality import sum_totals
 from seqgen_app.catalog import Entry
 from seqgen_app.limits import Deadline, Limits, Refused
+from seqgen_app.scores import scored
 
 INTERVAL = 0.5
 """Seconds between two pieces of a clip."""
@@ -180,8 +180,7 @@ def score_clip(entry: Entry, limits: Limits, clip: Clip, label: dict[str, str], 
     scored with it.
     """
     pieces = entry.pipeline.score_pieces([clip], label=label, condition=condition)
-    parts = list(Deadline(limits.deadline).checked(pieces))
-    whole = sum_totals(part.total for part in parts)
-    bits = np.concatenate([-part.log_probs.numpy() / math.log(2) for part in parts])[: len(clip.samples)]
-    total = dataclasses.replace(whole, nats=float(bits.sum()) * math.log(2), symbols=len(bits))
-    return ScoredClip(total, clip, bits, entry.p_value(whole, label))
+    whole = scored(entry, limits, pieces, label)
+    bits = np.concatenate([-part.log_probs.numpy() / math.log(2) for part in whole.parts])[: len(clip.samples)]
+    total = dataclasses.replace(whole.total, nats=float(bits.sum()) * math.log(2), symbols=len(bits))
+    return ScoredClip(total, clip, bits, whole.p_value)

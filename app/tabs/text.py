@@ -10,7 +10,7 @@ from seqgen_app.catalog import Entry
 from seqgen_app.errors import report_errors
 from seqgen_app.tab import Tab
 from seqgen_app.tabs import compare, text_html, text_request
-from seqgen_app.tabs.text_request import ScoredText, Texts, is_short
+from seqgen_app.tabs.text_request import Texts, is_short
 
 SAMPLES = [
     ("names", "", 0.8),
@@ -191,10 +191,7 @@ class TextTab(Tab):
         """Score a text: totals in nats and bits, the rank p-value among held-out texts (null for a model without any),
         and for each symbol its surprise in bits, its rank (1: the likeliest) and the entropy of the model's
         distribution in bits."""
-        scored = text_request.score(self.models.get(model), self.limits, text, label)
-        symbols = [symbol._asdict() for symbol in scores.symbols(scored.parts)]
-        numbers = {**scored.total.as_dict(), "p_value": scored.p_value}
-        return {**numbers, "end_counted": scored.parts[-1].end_counted, "per_symbol": symbols}
+        return text_request.score(self.models.get(model), self.limits, text, label).as_dict()
 
 
 def _shown(entry: Entry, texts: Texts) -> tuple[Any, Any]:
@@ -215,7 +212,7 @@ def _status(entry: Entry, texts: Texts) -> str:
     return f"{new} of {len(texts.texts)} are new: not among the {len(known):,} training texts. {texts.note}"
 
 
-def _totals(entry: Entry, scored: ScoredText) -> str:
+def _totals(entry: Entry, scored: scores.Scored) -> str:
     total = scored.total
     end = ", end symbol counted" if scored.parts[-1].end_counted else ""
     values = {

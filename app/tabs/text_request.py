@@ -3,10 +3,9 @@
 from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple
 
-from seqgen.inference.score import Scores, Total
-from seqgen.modality import sum_totals
 from seqgen_app.catalog import Entry
 from seqgen_app.limits import INTERVAL, Deadline, Limits, Refused, run_watched
+from seqgen_app.scores import Scored, scored
 
 
 class TextRequest(NamedTuple):
@@ -66,8 +65,7 @@ def check(
         limits.sampling(temperature, top_k, top_p),
         limits.seed(seed),
     )
-    if request.n * request.length > limits.samples * limits.length / 4:
-        raise Refused(f"{request.n} texts of {request.length} symbols are too much at once; ask for fewer.")
+    limits.budget(request.n, request.length, "texts")
     entry.pipeline.codec.encode(request.prompt)  # before anything is shown
     return request
 
@@ -104,20 +102,10 @@ def _finished(entry: Entry, request: TextRequest, texts: list[str], note: str = 
     return Texts(texts, request.seed, True, f"{note}{entry.remark(texts, prompt=request.prompt)}".strip())
 
 
-class ScoredText(NamedTuple):
-    """The score of a text in parts, its total, and its p-value where the model has held-out scores."""
-
-    parts: list[Scores]
-    total: Total
-    p_value: float | None
-
-
-def score(entry: Entry, limits: Limits, text: Any, label: Any = None) -> ScoredText:
+def score(entry: Entry, limits: Limits, text: Any, label: Any = None) -> Scored:
     """The score. Raises Refused, and UnknownSymbol for a character that the model lacks."""
     text = limits.text("The text", text, limits.scored)
     if not text:
         raise Refused("There is nothing to score: enter a text.")
     labels = entry.label(label)
-    parts = list(Deadline(limits.deadline).checked(entry.pipeline.score_pieces([text], label=labels)))
-    total = sum_totals(part.total for part in parts)
-    return ScoredText(parts, total, entry.p_value(total, labels))
+    return scored(entry, limits, entry.pipeline.score_pieces([text], label=labels), labels)

@@ -148,13 +148,7 @@ def held_out(data: Audio, count: int, seconds: float) -> tuple[list[Clip], list[
             f"got {count} clips of {seconds:g} s, expected 1 to {len(clips)} held-out clips of one sample or more"
         )
     cut = [Clip(samples(data, clip)[:length], data.rate) for clip in clips[:count]]
-    return cut, [labels_of(data, clip) for clip in clips[:count]]
-
-
-def labels_of(data: Audio, clip: int) -> dict[str, str]:
-    """The labels of a clip by name, without empty ones."""
-    pairs = zip(data.label_columns, data.entries[clip].labels, strict=True)
-    return {name: value for name, value in pairs if value}
+    return cut, [data.labels_of(clip) for clip in clips[:count]]
 
 
 def main() -> None:

@@ -211,10 +211,14 @@ class Audio(DataModule):
         """The first two seconds of the first clips of the validation part, and their labels."""
         found = []
         for clip in self.parts["val"][:count]:
-            said = zip(self.label_columns, self.entries[clip].labels, strict=True)
             heard = Clip(np.array(self.windows.clip(clip)[: 2 * self.rate]), self.rate)
-            found.append((heard, {name: value for name, value in said if value}))
+            found.append((heard, self.labels_of(clip)))
         return found
+
+    def labels_of(self, clip: int) -> dict[str, str]:
+        """The labels of a clip by name, without empty ones."""
+        pairs = zip(self.label_columns, self.entries[clip].labels, strict=True)
+        return {name: value for name, value in pairs if value}
 
     @property
     def report(self) -> str:
