@@ -1,7 +1,7 @@
 """The interface of every model: exact log p(x) in parallel, symbol by symbol, and in consecutive chunks."""
 
 from abc import ABC, abstractmethod
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -150,6 +150,8 @@ class Model(nn.Module, Configurable, ABC):
     """Symbols of a frame."""
     scalar_input: bool = False
     """Whether a class enters as one number from -1 to 1 instead of its one-hot vector."""
+    input_axes: ClassVar[dict[str, int]] = {}
+    """The axis of a parameter that is summed over in a product, for weights other than those of torch's layers."""
 
     def order_number(self, number: int) -> Order | None:
         """Factorisation number `number`, from 0; None for sequence models, which have one only."""

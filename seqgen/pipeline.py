@@ -1,6 +1,5 @@
 """A trained model with its codec: what users load to sample and score."""
 
-import copy
 import dataclasses
 import itertools
 import random
@@ -23,6 +22,7 @@ from seqgen.checkpoints.folder import CheckpointError, Contents
 from seqgen.checkpoints.training_texts import TrainingTexts
 from seqgen.codec import Codec
 from seqgen.config import ConfigError, SeqgenError, build, describe
+from seqgen.engine import Choice
 from seqgen.inference import detect, generate
 from seqgen.inference.conditioning import Conditioning, Label, check_fit
 from seqgen.inference.detect import Calibration, Side
@@ -31,6 +31,7 @@ from seqgen.inference.scorer import BATCH, Scorer
 from seqgen.media.mel import LogMel
 from seqgen.modality import modality_of
 from seqgen.model import Context, Model, Order, arranged
+from seqgen.nn.rounding import read_weights, rounded, stored_weights
 from seqgen.output import PLAIN, Sampling
 
 
@@ -108,10 +109,10 @@ class Pipeline:
             lines = " ".join(str(error).split())
             raise CheckpointError(f"{place / folder.WEIGHTS} does not fit the model: {lines}") from None
 
-    def save_pretrained(self, path: str | Path, dtype: torch.dtype = torch.float32) -> None:
+    def save_pretrained(self, path: str | Path, kind: str = "float32") -> None:
         """Write the checkpoint folder, whole or not at all.
 
-        Weights that are float32 are stored as `dtype`; reading makes them float32 again.
+        Weights that are float32 are rounded to `kind` (see `rounded`) and stored so; reading makes them float32 again.
         """
         config = {
             "model": describe(self.model),
@@ -120,8 +121,7 @@ class Pipeline:
             "features": None if self.features is None else describe(self.features),
             "provenance": self.provenance,
         }
-        weights = self.model.state_dict().items()
-        stored = {name: one.to(dtype) if one.dtype == torch.float32 else one for name, one in weights}
+        stored = stored_weights(self.model, kind)
         calibration = None if self.calibration is None else self.calibration.as_tensors()
         texts = None if self.training_texts is None else bytes(self.training_texts)
         folder.write(Path(path), Contents(stored, config, calibration, texts))
@@ -140,7 +140,9 @@ class Pipeline:
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
+        engine: Choice = "auto",
         watch: Callable[[int, int], None] | None = None,
+        report: Callable[[str], None] | None = None,
     ) -> list[Any]:
         """n items, each the prompt and its continuation: up to the end symbol, or at most `length` symbols.
 
@@ -149,14 +151,18 @@ class Pipeline:
         order of the variables. The default length is 500 symbols, one second, or, with a `condition` (a sound whose
         features condition the model), the part of that sound behind the prompt. The same seed gives the same items;
         None draws a seed. `watch` is called with the number of symbols drawn so far, and of those to be drawn at most.
+        `engine` says whether symbols are drawn by a compiled loop, which changes nothing but the speed: "auto" where
+        there is one, "plain" never, "compiled" or an error; `report` is told which it was, and why.
         Raises SeqgenError for bad arguments.
         """
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
         symbols, context, length = self._continuation(n, prompt, length, label, condition)
-        noise = generate.draw_noise(n, length, _seed(seed))
+        noise = generate.Noise(n, length, _seed(seed))
         with evaluating(self.model):
             prompts = symbols.expand(n, -1)
-            drawn = generate.sample(self.model, noise, sampling, context, prompts, self.codec.end, watch)
+            drawn = generate.sample(
+                self.model, noise, sampling, context, prompts, self.codec.end, watch, engine, report
+            )
         whole = torch.cat([symbols.expand(n, -1), drawn.cpu()], 1)
         if context is not None and context.order is not None:
             whole = context.order.restore(whole.to(drawn.device)).cpu()
@@ -174,6 +180,8 @@ class Pipeline:
         top_k: int = 0,
         top_p: float = 1.0,
         seed: int | None = None,
+        engine: Choice = "auto",
+        report: Callable[[str], None] | None = None,
     ) -> Iterator[Any]:
         """The pieces of one item, the prompt first, each as soon as it is drawn; joined they equal `sample`'s.
 
@@ -186,12 +194,12 @@ class Pipeline:
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
         symbols, context, length = self._continuation(count, prompt, length, label, condition)
         prompts = symbols.expand(count, -1)
-        noise = generate.draw_noise(count, length, _seed(seed))
+        noise = generate.Noise(count, length, _seed(seed))
         order = None if context is None or context.order is None or context.order.natural else context.order
 
         def drawn() -> Iterator[Tensor]:
             with evaluating(self.model):
-                source = generate.stream(self.model, noise, sampling, context, prompts)
+                source = generate.stream(self.model, noise, sampling, context, prompts, engine, report)
                 columns = itertools.chain(prompts.unbind(1), source)
                 if order is None:
                     yield from columns
@@ -407,14 +415,19 @@ class Pipeline:
             x[group] = detect.purify(self.model, x[group], radius, context).cpu()
         return [self.codec.decode(row) for row in x]
 
-    def rounded(self, dtype: torch.dtype) -> "Pipeline":
-        """A pipeline whose weights are those of this one rounded to a 16-bit type, without calibration."""
-        model = copy.deepcopy(self.model)
-        for tensor in model.state_dict().values():
-            if tensor.dtype == torch.float32:
-                tensor.copy_(tensor.to(dtype))
+    def rounded(self, kind: str) -> "Pipeline":
+        """A pipeline whose weights are those of this one rounded to "bfloat16", "float16" or "int8".
+
+        It has no calibration, and can be sampled (bfloat16 and int8 faster where reading weights is what takes the
+        time), scored and saved. int8 is symmetric, with a scale for each output channel; biases are not rounded.
+        """
         return Pipeline(
-            model, self.codec, self.labels, self.provenance, self.features, training_texts=self.training_texts
+            rounded(self.model, kind),
+            self.codec,
+            self.labels,
+            self.provenance,
+            self.features,
+            training_texts=self.training_texts,
         )
 
 
@@ -441,7 +454,7 @@ def _parts(contents: Contents, where: str, device: torch.device) -> tuple[Any, .
     with torch.random.fork_rng([]):  # a fresh model draws weights, which are overwritten
         model = build(config.get("model"), Model, f"{where}: model")
     codec = build(config.get("codec"), Codec, f"{where}: codec")
-    model.load_state_dict(contents.tensors)
+    model.load_state_dict(read_weights(contents.tensors))
     described = config.get("features")
     features = None if described is None else build(described, LogMel, f"{where}: features")
     if not isinstance(provenance := config.get("provenance"), dict):

@@ -100,7 +100,7 @@ def test_sample(run: Any, runs: dict[str, Path], tmp_path: Path) -> None:
     document = json.loads(run(*names, "-n", 4, "--json", "--temperature", 0.5, "--top-k", 3, "--top-p", 0.9))
     choices = {"temperature": 0.5, "top_k": 3, "top_p": 0.9, "seed": 3, "length": 12}
     assert document.pop("samples") == seqgen.load(runs["names"]).sample(4, **choices)
-    assert document == {**choices, "prompt": None, "label": None}
+    assert document == {**choices, "prompt": None, "engine": "compiled", "label": None}
     assert run(*names, "--prompt", "ab", "-n", 2).splitlines() == seqgen.load(runs["names"]).sample(
         2, prompt="ab", seed=3, length=12
     )

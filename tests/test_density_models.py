@@ -131,7 +131,7 @@ def test_one_draw_costs_as_much_as_one_evaluation(monkeypatch: pytest.MonkeyPatc
         return add(total, x, weight)
 
     monkeypatch.setattr(model.output, "add", counted)
-    sample(model, draw_noise(1, VARIABLES, seed=1))
+    sample(model, draw_noise(1, VARIABLES, seed=1), loop="plain")
     assert asked == [(1, 5)] * (VARIABLES - 1)
 
 

@@ -4,12 +4,15 @@ import gc
 import sys
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 import torch
 from examples import MODELS, draw_context, ngram, rnn, rows_of, wavenet, with_labels
 from torch import Tensor
 
-from seqgen.inference.generate import draw_noise, sample, stream
+from seqgen.engine import CHOICES, Choice
+from seqgen.inference import generate
+from seqgen.inference.generate import Noise, draw_noise, sample, stream
 from seqgen.model import Context, Model
 from seqgen.output import PLAIN, Sampling
 from seqgen.outputs import Categorical
@@ -24,6 +27,17 @@ def test_noise_of_a_row_does_not_depend_on_the_rows_behind_it() -> None:
     assert 0 <= float(noise.min()) < 0.01
     assert 0.99 < float(noise.max()) < 1
     assert not torch.equal(noise, draw_noise(20, 37, seed=6))
+
+
+def test_noise_is_a_function_of_seed_row_and_position() -> None:
+    """Whatever the length, the blocks, and which rows are drawn here: numpy's Philox with the key (seed, row)."""
+    noise = draw_noise(20, 300, seed=5)
+    assert torch.equal(noise[:, :37], draw_noise(20, 37, seed=5))
+    rows = Noise(3, 300, 5, first=7)
+    assert torch.equal(torch.cat([rows.take(columns) for columns in (1, 64, 500)], 1), noise[7:10])
+    assert rows.take(10).shape == (3, 0)
+    philox = np.random.Generator(np.random.Philox(key=np.array([5, 11], np.uint64)))
+    assert torch.equal(noise[11], torch.from_numpy(philox.random(300)))
 
 
 def test_the_global_generator_is_neither_read_nor_moved() -> None:
@@ -114,12 +128,16 @@ def test_a_streamed_symbol_comes_before_the_next_is_worked_out(monkeypatch: pyte
 
 @pytest.mark.parametrize("end", [0, 1, 2])
 def test_it_stops_once_every_row_has_ended(end: int) -> None:
-    """Up to the slowest row's end the symbols are those of the whole; no column more."""
+    """Up to a row's end the symbols are those of the whole; no column more than the slowest row has."""
     model, noise = rnn(Categorical(3)), draw_noise(4, 200, seed=4)
-    whole, ended = sample(model, noise), sample(model, noise, end=end)
-    slowest = int((whole == end).long().argmax(1).max()) + 1
-    assert slowest < 200
-    assert torch.equal(ended, whole[:, :slowest])
+    whole = sample(model, noise)
+    ends = (whole == end).long().argmax(1)
+    assert int(ends.max()) < 199
+    for loop in CHOICES:
+        ended = sample(model, noise, end=end, loop=loop)
+        assert ended.shape == (4, int(ends.max()) + 1)
+        for row, (drawn, last) in enumerate(zip(ended, ends, strict=True)):
+            assert torch.equal(drawn[: last + 1], whole[row, : last + 1])
 
 
 def test_no_noise_gives_no_symbols() -> None:
@@ -137,12 +155,12 @@ def test_temperature_zero_needs_no_noise() -> None:
     assert torch.equal(drawn[0], model(drawn[0]).argmax(-1))
 
 
-def drawn_with(how: str, model: Model, noise: Tensor, watch: Callable[[int], None]) -> None:
-    """Draw by `sample` or by `stream`, and tell after each symbol how many there are."""
+def drawn_with(how: str, model: Model, noise: Noise, loop: Choice, watch: Callable[[int], None]) -> None:
+    """Draw by `sample` or by `stream`, and tell after each symbol or chunk how many there are."""
     if how == "sample":
-        sample(model, noise, watch=lambda drawn, _: watch(drawn))
+        sample(model, noise, watch=lambda drawn, _: watch(drawn), loop=loop)
     else:
-        for place, _ in enumerate(stream(model, noise), 1):
+        for place, _ in enumerate(stream(model, noise, loop=loop), 1):
             watch(place)
 
 
@@ -151,25 +169,29 @@ def tensors_alive() -> int:
     return sum(issubclass(type(one), Tensor) for one in gc.get_objects())
 
 
+@pytest.mark.parametrize("loop", ["plain", "compiled"])
 @pytest.mark.parametrize("how", ["sample", "stream"])
 @pytest.mark.parametrize("make", [rnn, wavenet])
-def test_memory_does_not_grow_with_the_symbols_drawn(how: str, make: Callable[..., Model]) -> None:
+def test_memory_does_not_grow_with_the_symbols_drawn(how: str, make: Callable[..., Model], loop: Choice) -> None:
     """No tensor a symbol, and a block of Python's memory (512 bytes at most) for 20 symbols or more: below 26 bytes.
 
-    Noise and result are one tensor each.
+    Noise is drawn in blocks, and the result is one tensor.
     """
-    model, noise = make(Categorical(3)), draw_noise(1, 1500, seed=0)
+    model, wanted = make(Categorical(3)), [1, 400, 1400]
     tensors: list[int] = []
     blocks: list[int] = []
 
     def watch(drawn: int) -> None:
-        if drawn in (1, 400, 1400):
+        if len(blocks) < len(wanted) and drawn >= wanted[len(blocks)]:
             gc.collect()
             tensors.append(tensors_alive())
             blocks.append(sys.getallocatedblocks())
 
-    drawn_with(how, model, noise[:, :50], lambda drawn: None)  # what is cached once
+    monkeypatch = pytest.MonkeyPatch()
+    monkeypatch.setattr(generate, "LARGEST", 50)
+    drawn_with(how, model, Noise(1, 50, 0), loop, lambda drawn: None)  # what is cached once
     before = tensors_alive()
-    drawn_with(how, model, noise, watch)
+    drawn_with(how, model, Noise(1, 1500, 0), loop, watch)
+    monkeypatch.undo()
     assert max(tensors) - before < 100  # those of the state and of one symbol
     assert blocks[2] - blocks[1] < 1000 / 20

@@ -259,7 +259,7 @@ def test_sample_writes_a_file(runs: dict[str, Path], tmp_path: Path, run: Any, s
     for how in (["--length", 100], ["--seconds", 0.2]):
         said = run("sample", runs["plain"], *how, "--label", "three", "--seed", 3, "--out", out)
         assert said[0] == f"{out}\n"
-        assert re.fullmatch(r"1 x 0\.20 s of sound in \d+\.\d s: \d+\.\d{3} x real time\n", said[1])
+        assert re.fullmatch(r"1 x 0\.20 s of sound in \d+\.\d\d s: [\d.e+]+ x real time \(compiled\)\n", said[1])
         assert np.array_equal(pcm(out), expected)
         out.unlink()
 
@@ -330,7 +330,7 @@ def test_sample_json(runs: dict[str, Path], tmp_path: Path, run: Any) -> None:
     seed = document.pop("seed")
     choices = {"prompt": None, "length": 50, "temperature": 0.5, "top_k": 0, "top_p": 1.0}
     files = [str(tmp_path / f"clip-{number}.wav") for number in (1, 2)]
-    assert document == {**choices, "label": "one", "files": files}
+    assert document == {**choices, "engine": "compiled", "label": "one", "files": files}
     again = seqgen.load(runs["plain"]).sample(2, length=50, label="one", temperature=0.5, seed=seed)
     assert np.array_equal(pcm(tmp_path / "clip-2.wav"), audio.pcm(again[1].samples))
 
@@ -654,7 +654,7 @@ def test_ctrl_c_leaves_no_file(
     monkeypatch.setattr(WaveNet, "_single", interrupted)
     before = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in the background of a shell
     try:
-        assert main(["sample", str(runs["plain"]), "--out", str(tmp_path / "clip.wav")]) == 130
+        assert main(["sample", str(runs["plain"]), "--engine", "plain", "--out", str(tmp_path / "clip.wav")]) == 130
     finally:
         signal.signal(signal.SIGINT, before)
     assert "Traceback" not in capsys.readouterr().err
@@ -694,7 +694,7 @@ def test_the_program_fits_samples_and_scores(clips: Path, tmp_path: Path) -> Non
     lines = done.stderr.decode().splitlines()
     assert lines[0].startswith("8 clips to train on")
     assert lines[-1].startswith("run: best ")
-    assert all(line.startswith("step ") for line in lines[1:-1]), lines
+    assert all(line.startswith(("step ", "note: compiling ")) for line in lines[1:-1]), lines
     done = real("sample", "run", "--seconds", 0.2, "--out", "c.wav", "--png", "c.png", "--label", "one", cwd=tmp_path)
     assert (done.returncode, done.stdout) == (0, b"c.wav\n")
     assert done.stderr.count(b"\n") == 1
@@ -712,9 +712,10 @@ def test_a_terminal_sees_a_bar(runs: dict[str, Path], tmp_path: Path, monkeypatc
 
     terminal = Terminal()
     monkeypatch.setattr(sys, "stderr", terminal)
-    assert main(["sample", str(runs["plain"]), "--seconds", "8", "--out", str(tmp_path / "clip.wav")]) == 0
+    out = str(tmp_path / "clip.wav")
+    assert main(["sample", str(runs["plain"]), "--seconds", "8", "--engine", "plain", "--out", out]) == 0
     assert re.search(r"\| \d+/4000 \[.*symbol/s", terminal.getvalue())
-    assert re.search(r"1 x 8.00 s of sound in .* s: \d+\.\d+ x real time\n$", terminal.getvalue())
+    assert re.search(r"1 x 8.00 s of sound in .* s: .* x real time \(plain loop, as asked for\)\n", terminal.getvalue())
 
 
 def test_a_clip_in_memory_can_be_scored_and_drawn_as_the_file(runs: dict[str, Path], clips: Path) -> None:

@@ -40,12 +40,19 @@ def _facts(folder: Path, contents: Contents, provenance: dict[str, Any]) -> dict
         "SHA-256 of the data": _code(provenance.get("data_sha256")),
         "trained by": _code(provenance.get("command")),
         "training": ", ".join(_training(provenance)),
-        "weights": f"{stored['dtype']}, which costs {round(stored['bits'], 5) + 0:.5f} bits a symbol" if stored else "",
+        "weights": _weights(stored),
         "p-values": _calibrated(contents),
         "SHA-256 of the weights": _code(weights),
         "size": f"{(folder / WEIGHTS).stat().st_size / 1e6:.2f} MB",
     }
     return {fact: value for fact, value in facts.items() if value}
+
+
+def _weights(stored: dict[str, Any]) -> str:
+    """How weights are stored and, where there was data to measure it, what that costs."""
+    if not stored or stored["bits"] is None:
+        return str(stored.get("dtype", ""))
+    return f"{stored['dtype']}, which costs {round(stored['bits'], 5) + 0:.5f} bits a symbol"
 
 
 def _calibrated(contents: Contents) -> str:

@@ -10,6 +10,7 @@ from typing import Any
 
 from seqgen.cli.evaluate import calibrate, evaluate
 from seqgen.cli.info import info
+from seqgen.cli.round import round_weights
 from seqgen.cli.sample import sample
 from seqgen.cli.score import score
 from seqgen.config import SeqgenError, nearest
@@ -91,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--version", action=_Version, help="show the version and leave")
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     commands.add_parser("fit", help="train a model: seqgen fit --config trainer.yaml --config names/gru.yaml")
-    for add in (_add_sample, _add_score, _add_evaluate, _add_calibrate, _add_app, _add_info):
+    for add in (_add_sample, _add_score, _add_evaluate, _add_calibrate, _add_round, _add_app, _add_info):
         add(commands)
     return parser
 
@@ -112,6 +113,12 @@ def _add_sample(commands: Any) -> None:
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument(
         "--top-k", type=int, default=0, help="keep the k likeliest symbols; 0: all (default: %(default)s)"
+    )
+    parser.add_argument(
+        "--engine",
+        choices=("auto", "plain", "compiled"),
+        default="auto",
+        help="which loop draws: compiled where there is one (auto), never (plain), or always; the symbols are the same",
     )
     parser.add_argument("--top-p", type=float, default=1.0, help="keep the nucleus of this mass (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=None, help="the same seed gives the same samples")
@@ -167,6 +174,15 @@ def _add_evaluate(commands: Any) -> None:
 
 def _add_calibrate(commands: Any) -> None:
     parser = _command(commands, "calibrate", calibrate, "keep held-out scores with a run for p-values")
+    parser.add_argument("--json", action="store_true", help="one JSON document")
+
+
+def _add_round(commands: Any) -> None:
+    parser = _command(commands, "round", round_weights, "a model with weights of fewer bits, which samples faster")
+    parser.add_argument("out", type=Path, metavar="OUT", help="the model folder to write")
+    parser.add_argument(
+        "--to", choices=("bfloat16", "float16", "int8"), default="int8", help="type of weights (default: %(default)s)"
+    )
     parser.add_argument("--json", action="store_true", help="one JSON document")
 
 

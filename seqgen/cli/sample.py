@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 SPECIAL = ("seconds", "context", "png", "probabilities", "stream")
 """Options that only some modalities have."""
+STEP = 100
+"""Symbols between two updates of the progress bar."""
 
 
 def sample(options: argparse.Namespace) -> None:
@@ -32,7 +34,7 @@ def sample(options: argparse.Namespace) -> None:
         raise SeqgenError(f"--{wrong[0]} does not go with models of {modality.noun}")
     if options.seed is None:
         options.seed = random.SystemRandom().getrandbits(31)  # here, so that --json can report it
-    choices = {name: getattr(options, name) for name in ("length", "temperature", "top_k", "top_p", "seed")}
+    choices = {name: getattr(options, name) for name in ("length", "temperature", "top_k", "top_p", "seed", "engine")}
     choices["prompt"] = None if options.prompt is None else modality.read(codec, options.prompt)
     if options.seconds is not None:
         if options.length is not None:
@@ -52,17 +54,26 @@ def sample(options: argparse.Namespace) -> None:
 
 
 def _stream(pipeline: "Pipeline", request: "Request") -> None:
-    pieces = pipeline.stream(label=request.label, condition=request.condition, **request.choices)
+    loops: list[str] = []
+    choices = {**request.choices, "report": loops.append}
+    pieces = pipeline.stream(label=request.label, condition=request.condition, **choices)
     pipeline.modality.stream(pipeline.codec, pieces, sys.stdout)
+    if request.choices["engine"] != "auto":
+        warn(f"engine: {', '.join(loops)}")
     _remark(pipeline, [], request)
 
 
 def _sample(pipeline: "Pipeline", n: int, request: "Request", as_json: bool) -> None:
     modality, codec = pipeline.modality, pipeline.codec
-    with _progress(pipeline, n) as watch:
-        items = pipeline.sample(n, label=request.label, condition=request.condition, watch=watch, **request.choices)
+    loops: list[str] = []
+    with _progress(pipeline, n, loops) as watch:
+        items = pipeline.sample(
+            n, label=request.label, condition=request.condition, watch=watch, report=loops.append, **request.choices
+        )
+    if request.choices["engine"] != "auto":
+        warn(f"engine: {', '.join(loops)}")
     _remark(pipeline, items, request)
-    document = {**request.choices, "label": request.label}
+    document = {**request.choices, "engine": ", ".join(loops), "label": request.label}
     if request.condition is not None:
         document["context"] = str(request.condition)
     if request.out is not None and not (as_json and request.out.suffix.lower() == ".json"):
@@ -90,8 +101,11 @@ def _remark(pipeline: "Pipeline", items: list[Any], request: "Request") -> None:
 
 
 @contextlib.contextmanager
-def _progress(pipeline: "Pipeline", n: int) -> Iterator[Callable[[int, int], None]]:
-    """A bar of symbols on a terminal, and at the end a line about the speed where the modality has one."""
+def _progress(pipeline: "Pipeline", n: int, loops: list[str]) -> Iterator[Callable[[int, int], None]]:
+    """A bar of symbols on a terminal, and at the end a line about the speed where the modality has one.
+
+    `loops` are the loops that have been at work, as `Pipeline.sample` reports them.
+    """
     from tqdm import tqdm
 
     began, drawn = time.monotonic(), 0
@@ -104,10 +118,10 @@ def _progress(pipeline: "Pipeline", n: int) -> Iterator[Callable[[int, int], Non
         def watch(count: int, most: int) -> None:
             nonlocal drawn
             drawn, bar.total = count, most
-            if count % 100 == 0:
+            if count - bar.n >= STEP:
                 bar.set_postfix_str(speed() or "", refresh=False)
                 bar.update(count - bar.n)
 
         yield watch
     if (told := speed()) is not None:
-        warn(told)
+        warn(f"{told} ({', '.join(loops)})")

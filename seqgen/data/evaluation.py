@@ -1,9 +1,10 @@
 """Held-out scores of a run."""
 
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from seqgen.checkpoints.folder import find
+from seqgen.checkpoints.card import card
+from seqgen.checkpoints.folder import WEIGHTS, find
 from seqgen.codec import Unknown, UnknownSymbol
 from seqgen.config import SeqgenError
 from seqgen.data.loader import Loader
@@ -11,6 +12,7 @@ from seqgen.data.runs import open_data, open_other
 from seqgen.inference.detect import Calibration
 from seqgen.inference.items import score_items
 from seqgen.inference.score import Total, score
+from seqgen.media.files import write_atomically
 from seqgen.modality import Modality, sum_totals
 from seqgen.pipeline import Pipeline, load
 
@@ -82,6 +84,27 @@ def calibrate(run: str | Path, device: str = "cpu") -> Calibration:
     pipeline.calibration = calibration
     pipeline.save_pretrained(find(run))
     return calibration
+
+
+def round_weights(run: str | Path, out: Path, kind: str, device: str = "cpu") -> dict[str, Any]:
+    """Write the model of a run with rounded weights as a model folder, calibrated anew; facts about it.
+
+    `bits` is what the rounding costs on the run's held-out data, None for a model folder, which has none. Raises
+    SeqgenError for a place that is taken.
+    """
+    if out.exists():
+        raise SeqgenError(f"{out} is there already, expected a new folder")
+    pipeline = load(run, device)
+    rounded, bits = pipeline.rounded(kind), None
+    if (Path(run) / "config.yaml").is_file():
+        before, after = (held_out(one, Path(run)) for one in (pipeline, rounded))
+        bits = after["held out"].bits_per_symbol - before["held out"].bits_per_symbol
+        rounded.calibration = open_data(rounded, Path(run)).calibration(rounded.model)
+        rounded.provenance["held_out"] = {part: total.as_dict() for part, total in after.items()}
+    rounded.provenance |= {"stored": {"dtype": kind, "bits": bits}, "samples": []}
+    rounded.save_pretrained(out, kind)
+    write_atomically(out / "card.md", card(out.name, out).encode())
+    return {"dtype": kind, "bits": bits, "bytes": (out / WEIGHTS).stat().st_size}
 
 
 def _file(pipeline: Pipeline, path: Path, encoding: str | None, orders: int, unknown: Unknown | None) -> Evaluation:

@@ -30,6 +30,7 @@ import pooch
 
 from seqgen.config import SeqgenError
 from seqgen.data import corpus
+from seqgen.media.files import cache as cache
 
 BLOCK = 1 << 20  # bytes per read
 # The same platform for every user: wheels are only read, and everyone must get the same file with the same hash.
@@ -41,12 +42,6 @@ Kind = Literal["file", "folder", "link or device", "encrypted file"]
 
 class FetchError(SeqgenError):
     """A file that cannot be downloaded, fails verification, or is an archive that is unsafe to unpack."""
-
-
-def cache() -> Path:
-    """The cache folder: the environment variable SEQGEN_CACHE, else the platform's cache folder for seqgen."""
-    named = os.environ.get("SEQGEN_CACHE")
-    return Path(named).expanduser().absolute() if named else Path(pooch.os_cache("seqgen"))
 
 
 def http(url: str, sha256: str, name: str | None = None) -> Path:

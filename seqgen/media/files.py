@@ -17,6 +17,15 @@ class DataError(SeqgenError):
     """Data that cannot be used; the message says which file, what was found and what was expected."""
 
 
+def cache() -> Path:
+    """The cache folder: the environment variable SEQGEN_CACHE, else the platform's cache folder for seqgen."""
+    if named := os.environ.get("SEQGEN_CACHE"):
+        return Path(named).expanduser().absolute()
+    from pooch import os_cache
+
+    return Path(os_cache("seqgen"))
+
+
 def write_atomically(path: Path, content: bytes) -> None:
     """Write a file atomically: after an interruption, even a power failure, it is complete or unchanged."""
     with atomic(path) as file:

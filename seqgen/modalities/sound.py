@@ -122,7 +122,7 @@ class SoundModality(Modality):
         """Seconds of sound in a second."""
         rate = _sound(codec).rate
         factor = items * symbols / rate / max(1e-9, seconds)
-        return f"{items} x {symbols / rate:.2f} s of sound in {seconds:.1f} s: {factor:.3f} x real time"
+        return f"{items} x {symbols / rate:.2f} s of sound in {seconds:.2f} s: {factor:.3g} x real time"
 
     def preview(
         self,

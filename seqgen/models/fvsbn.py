@@ -1,7 +1,7 @@
 """The fully visible sigmoid belief network."""
 
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -18,11 +18,11 @@ class Sums(NamedTuple):
     """The state of an FVSBN after `time` symbols, by position in the order.
 
     `totals` (B, D P) are the parameters of all variables, as far as the symbols so far determine them; `weight`
-    (D, E, D P) holds in row t the weights from the symbol at position t to all parameters.
+    (D, E, D P) holds in row t the weights from the symbol at position t to all parameters, None before the first step.
     """
 
     totals: Tensor
-    weight: Tensor
+    weight: Tensor | None
     time: int
 
 
@@ -50,6 +50,8 @@ class FVSBN(Model):
     >>> model(torch.tensor([[0, 1, 1, 0]])).shape
     torch.Size([1, 4, 1])
     """
+
+    input_axes: ClassVar = {"weight": 2}
 
     def __init__(
         self,
@@ -93,13 +95,15 @@ class FVSBN(Model):
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Sums]:
         """Parameters (B, P) of the first symbol, and the state with biases alone."""
         order = self.ordering.of_context(context).permutation
-        weight = permute(permute(self.weight, 0, order), 2, order).permute(2, 3, 0, 1).flatten(2).contiguous()
         totals = self._biases(context, batch).view(batch, *self.bias.shape).index_select(1, order).flatten(1)
-        return totals[:, : self.output.size], Sums(totals, weight, 0)
+        return totals[:, : self.output.size], Sums(totals, None, 0)
 
     def step(self, x: Tensor, state: Sums, context: Context | None = None) -> tuple[Tensor, Sums]:
         """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the state after the last."""
         totals, weight, time = state
+        if weight is None:
+            order = self.ordering.of_context(context).permutation
+            weight = permute(permute(self.weight, 0, order), 2, order).permute(2, 3, 0, 1).flatten(2).contiguous()
         self.ordering.check_length(time + x.shape[1] + 1)
         size, after = self.output.size, time + x.shape[1]
         if x.shape[1] == 1:

@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import NamedTuple, cast
+from typing import ClassVar, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -36,7 +36,7 @@ class Known(NamedTuple):
     """The state of a MADE after t = `time` symbols.
 
     `positions` are the weights of all positions, `values` (B, t E) the embedded symbols, and `units` (B, n) for each
-    layer the hidden units of degree t or less.
+    layer the hidden units of degree t or less. `positions` is empty before the first step.
     """
 
     positions: tuple[Position, ...]
@@ -78,6 +78,8 @@ class MADE(Model):
     >>> model.degrees(0)[0].tolist()
     [1, 1, 2, 2, 3, 3]
     """
+
+    input_axes: ClassVar = {"readout": -1, "direct": -1}
 
     def __init__(
         self,
@@ -132,18 +134,18 @@ class MADE(Model):
     @property
     def widths(self) -> list[int]:
         """The number of units of each layer."""
-        return [len(layer.bias) for layer in self._layers]
+        return [len(layer.bias) for layer in self.layers]
 
     def forward(self, x: Tensor, context: Context | None = None) -> Tensor:
         """Parameters (B, T, P) of every symbol of x (B, T)."""
         self.ordering.check_length(x.shape[1])
         order = self.ordering.of_context(context)
-        ranks, (*biases, readout_bias) = order.ranks, self._biases(context, len(x))
+        ranks, (*biases, readout_bias) = order.ranks, self.biases(context, len(x))
         inputs = F.pad(self.output.embed(x).to(self.bias.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
         values = inputs.index_select(1, ranks).flatten(1)  # (B, D E), in the natural order
         positions = 1 + ranks.repeat_interleave(self.output.width)
         units, below = values, positions
-        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.connectivity), strict=True):
+        for layer, bias, degrees in zip(self.layers, biases, self.degrees(order.connectivity), strict=True):
             units = (bias + F.linear(units, masked(layer.weight, degrees, below))).relu()
             below = degrees
         rows = readout_bias + _masked_readout(units, self.readout, ranks, below)
@@ -151,9 +153,9 @@ class MADE(Model):
             rows = rows + _masked_readout(values, self.direct, ranks, positions)
         return rows.index_select(1, order.permutation[: x.shape[1]])
 
-    def _biases(self, context: Context | None, batch: int) -> list[Tensor]:
+    def biases(self, context: Context | None, batch: int) -> list[Tensor]:
         """Biases with the label embeddings added: (B, H) or (1, H) of each layer, and (B, D, P) of the parameters."""
-        hidden, readout = [layer.bias.unsqueeze(0) for layer in self._layers], self.bias.expand(batch, -1, -1)
+        hidden, readout = [layer.bias.unsqueeze(0) for layer in self.layers], self.bias.expand(batch, -1, -1)
         if self.label_hidden is None or self.label_readout is None:
             refuse_labels(context)
             return [*hidden, readout]
@@ -161,25 +163,27 @@ class MADE(Model):
         return [*hidden, readout + self.label_readout(context, batch).view_as(readout)]
 
     @property
-    def _layers(self) -> list[nn.Linear]:
+    def layers(self) -> list[nn.Linear]:
+        """The hidden layers, whose weights are not masked."""
         return [cast(nn.Linear, layer) for layer in self.hidden]
 
     # -- symbol by symbol: a unit of degree m is computed once, after m symbols
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Known]:
         """Parameters (B, P) of the first symbol, and the state without any units."""
-        positions = self._positions(batch, context)
-        empty = positions[0].bias.new_zeros(batch, 0)
-        return positions[0].bias, Known(positions, empty, (empty,) * len(self.hidden), 0)
+        first = int(self.ordering.of_context(context).permutation[0])
+        bias = self.biases(context, batch)[-1][:, first]
+        empty = bias.new_zeros(batch, 0)
+        return bias, Known((), empty, (empty,) * len(self.hidden), 0)
 
     def _positions(self, batch: int, context: Context | None) -> tuple[Position, ...]:
         """Views of the weights by position. To slice them at every symbol would take longer than the products."""
         order = self.ordering.of_context(context)
         permutation, width = order.permutation, self.output.width
-        *biases, readout_bias = self._biases(context, batch)
+        *biases, readout_bias = self.biases(context, batch)
         inputs = (permutation.unsqueeze(1) * width + torch.arange(width, device=permutation.device)).flatten()
         below, hidden = inputs, []
-        for layer, bias, degrees in zip(self._layers, biases, self.degrees(order.connectivity), strict=True):
+        for layer, bias, degrees in zip(self.layers, biases, self.degrees(order.connectivity), strict=True):
             units = degrees.argsort(stable=True)
             sizes = degrees.bincount(minlength=self.ordering.dimensions).tolist()
             weight = permute(permute(layer.weight, 0, units), 1, below)
@@ -199,6 +203,7 @@ class MADE(Model):
         after = time + x.shape[1]
         if after >= len(positions):
             self.ordering.check_length(after + 1)
+            positions = positions or self._positions(len(x), context)
         embedded, rows = self.output.embed(x), []
         if embedded.dtype != values.dtype:  # the check takes a tenth of the time of a conversion to the same dtype
             embedded = embedded.to(values.dtype)

@@ -1,7 +1,7 @@
 """The neural autoregressive distribution estimator."""
 
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -23,12 +23,15 @@ class Weights(NamedTuple):
 
 
 class Running(NamedTuple):
-    """The state of a NADE after `time` symbols: pre-activations a (B, H), and the permutation (D,) of the variables."""
+    """The state of a NADE after `time` symbols: pre-activations a (B, H), and the permutation (D,) of the variables.
+
+    `weights` are arranged in that order at the first step; None before.
+    """
 
     total: Tensor
     time: int
     permutation: Tensor
-    weights: Weights
+    weights: Weights | None
 
 
 class NADE(Model):
@@ -60,6 +63,8 @@ class NADE(Model):
     >>> model(torch.tensor([[0, 1, 1, 0]])).shape
     torch.Size([1, 4, 1])
     """
+
+    input_axes: ClassVar = {"weight": 0, "readout": -1}
 
     def __init__(
         self,
@@ -111,19 +116,20 @@ class NADE(Model):
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Running]:
         """Parameters (B, P) of the first symbol, and the state with the initial pre-activations."""
         order = self.ordering.of_context(context).permutation
-        weights = Weights(*(permute(x, 0, order).unbind() for x in (self.weight, self.readout, self.readout_bias)))
-        state = Running(self._initial(context, batch), 0, order, weights)
-        return self._read(state), state
+        total, first = self._initial(context, batch), int(order[0])
+        return self._read(total, first, self.readout_bias[first], self.readout[first]), Running(total, 0, order, None)
 
     def step(self, x: Tensor, state: Running, context: Context | None = None) -> tuple[Tensor, Running]:
         """Parameters (B, T, P) of the symbol after each symbol of x (B, T), and the state after the last."""
         total, time, order, weights = state
         after = time + x.shape[1]
         self.ordering.check_length(after + 1)
+        if weights is None:
+            weights = Weights(*(permute(x, 0, order).unbind() for x in (self.weight, self.readout, self.readout_bias)))
         total = self.output.add(total, x[:, 0], weights.weight[time])
         if x.shape[1] == 1:
-            state = Running(total, after, order, weights)
-            return self._read(state).unsqueeze(1), state
+            row = self._read(total, order[after], weights.bias[after], weights.readout[after])
+            return row.unsqueeze(1), Running(total, after, order, weights)
         variables = order[time + 1 : after + 1]
         rows, total = self._rows(total, x[:, 1:], variables[:-1], variables)
         return rows, Running(total, after, order, weights)
@@ -139,13 +145,12 @@ class NADE(Model):
         rows, total = running_units(first, values, weight, readout, scale, self.rectified)
         return rows.transpose(0, 1) + self.readout_bias.index_select(0, outputs), total
 
-    def _read(self, state: Running) -> Tensor:
-        """Parameters (B, P) of the next variable."""
-        total, time, order, weights = state
+    def _read(self, total: Tensor, variable: Tensor | int, bias: Tensor, readout: Tensor) -> Tensor:
+        """Parameters (B, P) of a variable from pre-activations (B, H), b (P,) and V (P, H)."""
         if self.scale is not None:
-            total = total * self.scale[order[time]]
+            total = total * self.scale[variable]
         units = total.relu() if self.rectified else total.sigmoid()
-        return torch.addmm(weights.bias[time], units, weights.readout[time].t())
+        return torch.addmm(bias, units, readout.t())
 
     def _initial(self, context: Context | None, batch: int) -> Tensor:
         """The initial pre-activations (B, H): c with the label embeddings added."""

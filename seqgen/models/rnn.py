@@ -71,6 +71,7 @@ class RNN(Model):
         self.label_sizes = tuple(labels)
         self.hidden = hidden
         layer, self.cell = KINDS[cell]
+        self.kind = cell
         widths = [embedding or output.width] + [hidden] * (layers - 1)
         self.layers = nn.ModuleList(layer(width, hidden, batch_first=True) for width in widths)
         self.norms = nn.ModuleList(nn.LayerNorm(hidden) for _ in widths if layer_norm)

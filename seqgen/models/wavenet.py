@@ -2,7 +2,7 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import Literal, NamedTuple
+from typing import ClassVar, Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -73,6 +73,8 @@ class WaveNet(Model):
     >>> model.receptive_field
     3070
     """
+
+    input_axes: ClassVar = {"taps": 1, "residual": 1}
 
     def __init__(
         self,
@@ -162,7 +164,7 @@ class WaveNet(Model):
         state = Queues(*state)
         if x.shape[1] == 1:
             return self._single(x, state, context)
-        rows, old = self._rows(self._embed(x), self._queues(state), state.gates, context, state.time + 1)
+        rows, old = self._rows(self._embed(x), self.queues(state), state.gates, context, state.time + 1)
         return rows, state._replace(old=old, recent=(), time=state.time + x.shape[1])
 
     def _rows(
@@ -189,7 +191,7 @@ class WaveNet(Model):
                 h = torch.baddbmm(h, z, self.residual[layer].expand(len(h), -1, -1))
         return self._read(torch.cat(outputs, 2)), torch.cat(kept or [h])
 
-    def _queues(self, state: Queues) -> list[Tensor]:
+    def queues(self, state: Queues) -> list[Tensor]:
         """The queue (B, (k - 1) d, R) of each layer, with the recent inputs."""
         queues = torch.split(state.old, self.lags)
         if state.recent:
@@ -231,18 +233,22 @@ class WaveNet(Model):
         """The state with the recent inputs merged into the queues, once there are RECENT of them."""
         if len(state.recent) < RECENT:
             return state
-        return state._replace(old=torch.cat([queue.transpose(0, 1) for queue in self._queues(state)]), recent=())
+        return state._replace(old=torch.cat([queue.transpose(0, 1) for queue in self.queues(state)]), recent=())
 
     def _condition(self, state: Queues, context: Context | None) -> Queues:
         """The state with the local conditioning of the next step, which is computed for AHEAD steps at once."""
         step = state.time + 1
         if self.features is None or 0 <= step - state.conditioned_from < len(state.conditioned):
             return state
-        y = self.features(context, step, max(1, min(AHEAD, self.features.length(context) - step)))  # (B, A, C)
-        y = y.transpose(0, 1).flatten(0, 1)
-        gates = y.matmul(self.taps[:, self.kernel * self.residual_size :])  # (L, A B, 2 G)
-        gates = gates.view(len(gates), -1, *state.gates.shape[1:]) + state.gates.unsqueeze(1)
-        return state._replace(conditioned=gates.transpose(0, 1), conditioned_from=step)
+        count = max(1, min(AHEAD, self.features.length(context) - step))
+        return state._replace(conditioned=self.conditioned(state.gates, context, step, count), conditioned_from=step)
+
+    def conditioned(self, gates: Tensor, context: Context | None, first: int, count: int) -> Tensor:
+        """Gates (L, B, 2 G) with the local conditioning of `count` steps from `first` on: (count, L, B, 2 G)."""
+        assert self.features is not None  # for models with features
+        y = self.features(context, first, count).transpose(0, 1).flatten(0, 1)  # (count B, C)
+        added: Tensor = y.matmul(self.taps[:, self.kernel * self.residual_size :])  # (L, count B, 2 G)
+        return (added.view(len(added), -1, *gates.shape[1:]) + gates.unsqueeze(1)).transpose(0, 1)
 
     # -- input, biases and output
 

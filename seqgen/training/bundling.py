@@ -6,7 +6,6 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import torch
 import yaml
 
 from seqgen.checkpoints import folder
@@ -20,7 +19,7 @@ from seqgen.pipeline import Pipeline, load
 
 COST = 0.005
 """Bits a symbol that 16 bits may cost on held-out data."""
-SHORT = (torch.float16, torch.bfloat16)
+SHORT = ("float16", "bfloat16")
 TRAINED = {
     "names": "names/full.yaml",
     "shakespeare": "shakespeare/quick.yaml",
@@ -34,7 +33,7 @@ class Rounded(NamedTuple):
     """A pipeline of rounded weights, their type, its totals on held-out data, and the bits a symbol that it costs."""
 
     pipeline: Pipeline
-    dtype: torch.dtype
+    dtype: str
     totals: dict[str, Total]
     bits: float
 
@@ -47,7 +46,7 @@ def bundle(run: Path, name: str, recipe: str, target: Path = folder.BUNDLED) -> 
         "recipe": recipe,
         "command": command,
         "held_out": {part: total.as_dict() for part, total in kept.totals.items()},
-        "stored": {"dtype": str(kept.dtype).removeprefix("torch."), "bits": round(kept.bits, 7)},
+        "stored": {"dtype": kept.dtype, "bits": round(kept.bits, 7)},
         "samples": list(samples(name, kept.pipeline)),
     }
     kept.pipeline.calibration = open_data(kept.pipeline, run).calibration(kept.pipeline.model)
@@ -64,7 +63,7 @@ def bundle(run: Path, name: str, recipe: str, target: Path = folder.BUNDLED) -> 
 def rounded(pipeline: Pipeline, run: Path) -> Rounded:
     """The weights in the 16-bit type that costs less, or as they are where both cost `COST` or more."""
     before = held_out(pipeline, run)
-    found = [Rounded(pipeline, torch.float32, before, 0.0)]
+    found = [Rounded(pipeline, "float32", before, 0.0)]
     for dtype in SHORT:
         totals = held_out(other := pipeline.rounded(dtype), run)
         cost = totals["held out"].bits_per_symbol - before["held out"].bits_per_symbol

@@ -1,0 +1,5 @@
+"""Compiled samplers; importing this package registers them."""
+
+from seqgen.engines import density as density
+from seqgen.engines import rnn as rnn
+from seqgen.engines import wavenet as wavenet

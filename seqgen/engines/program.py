@@ -1,0 +1,362 @@
+"""Programs for the compiled sampler: laying out memory, packing weights, and running."""
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, NamedTuple
+from weakref import WeakKeyDictionary
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from seqgen.config import SeqgenError
+from seqgen.engine import Request, Sampler, Unsupported
+from seqgen.engines import draws
+from seqgen.engines.kernel import Code, Op, run
+from seqgen.model import Model
+from seqgen.nn.rounding import LEVELS
+from seqgen.output import Output
+
+LANES = 16
+PANEL = 64
+FEW = 8
+"""Columns that are looked at first."""
+INT8_ERROR = 1e-4
+"""The greatest deviation from a whole multiple of the scale, which is that of float32 for multiples up to 127."""
+AHEAD = 64
+"""Symbols whose inputs from outside are computed at once."""
+MARGIN = 64
+"""Floats behind the memory of a row, which a vector may be read from beyond the last number."""
+
+
+class Span(NamedTuple):
+    """Floats of a row's memory: an offset and a length, a multiple of 16."""
+
+    offset: int
+    length: int
+
+    def part(self, start: int, length: int) -> "Span":
+        """Some of it."""
+        return Span(self.offset + start, length)
+
+
+class Weights(NamedTuple):
+    """Numbers in the narrowest type that holds them exactly, and a scale (columns,) for int8, None for others."""
+
+    values: np.ndarray
+    scale: np.ndarray | None
+
+
+def padded(length: int, unit: int = LANES) -> int:
+    """The next multiple of a unit."""
+    return -(-length // unit) * unit
+
+
+def narrow(weight: Tensor, kind: str) -> Weights:
+    """Weights (n, m) as `kind`: int8 with a scale for each of m columns, bfloat16 or float32."""
+    values = _array(weight)
+    if kind == "bfloat16":
+        return Weights((values.view(np.uint32) >> 16).astype(np.uint16), None)
+    if kind == "int8":
+        scale = int8_scale(values)
+        assert scale is not None  # asked before
+        return Weights(np.rint(values / scale).astype(np.int8), scale)
+    return Weights(values, None)
+
+
+def int8_scale(values: np.ndarray) -> np.ndarray | None:
+    """Scales (m,) of which the columns (n, m) are multiples from -127 to 127, up to rounding; None if there are none.
+
+    A column may be a part of one whose greatest weight is 127 times the scale, so every greatest multiple is tried.
+    """
+    greatest = np.abs(values).max(0)
+    scale = np.ones_like(greatest)
+    left = np.flatnonzero(greatest > 0)
+    if len(left) > FEW and int8_scale(values[:, :FEW]) is None:
+        return None  # at once, for weights that were not rounded
+    for multiple in range(LEVELS, 0, -1):
+        if not len(left):
+            break
+        tried = greatest[left] / np.float32(multiple)
+        ratios = values[:, left] / tried
+        fits = (np.abs(ratios - np.rint(ratios)) < INT8_ERROR).all(0)
+        scale[left[fits]], left = tried[fits], left[~fits]
+    return None if len(left) else scale
+
+
+def narrowest(matrices: list[Tensor]) -> str:
+    """The narrowest type that holds all matrices (n, m): rounding to it changes no number."""
+    arrays = list(map(_array, matrices))
+    if all(int8_scale(array) is not None for array in arrays):
+        return "int8"
+    return "float32" if any((array.view(np.uint32) & 0xFFFF).any() for array in arrays) else "bfloat16"
+
+
+def _array(value: Tensor) -> np.ndarray:
+    array: np.ndarray = value.detach().to(torch.float32).contiguous().numpy()
+    return array
+
+
+class Program:
+    """A model's step as a list of operations, with its weights; `Running` is a state of it.
+
+    Methods that add an operation return the span of its result. Products read whole spans, so that everything behind
+    the numbers in a span must be zero, or meet weights of zero.
+    """
+
+    def __init__(self, output: Output, permutation: Tensor | None = None) -> None:
+        self.output = output
+        self.size = 0
+        self.lines: list[list[int]] = []
+        self.matrices: list[tuple[Tensor, bool, int, int]] = []
+        self.constants: list[np.ndarray] = []
+        self.constant_size = 0
+        self.table: list[int] = []
+        self.fixed: list[tuple[Span, np.ndarray]] = []
+        self.parameters, self.step = Span(0, 0), 0
+        self.places = np.zeros(1, np.int64) if permutation is None else permutation.numpy().copy()
+
+    # -- memory
+
+    def span(self, length: int, value: Tensor | None = None) -> Span:
+        """Memory for a vector; zeros, or a value (length,) at the beginning of every sequence."""
+        span = Span(self.size, padded(length))
+        self.size += span.length
+        if value is not None:
+            self.fixed.append((span, _flat(value)))
+        return span
+
+    def constant(self, value: Tensor, width: int | None = None) -> int:
+        """The place of constants (..., width), every row padded; plain numbers for width None."""
+        array = _flat(value)
+        if width is not None:
+            array = np.pad(array.reshape(-1, width), [(0, 0), (0, padded(width) - width)])
+        place, self.constant_size = self.constant_size, self.constant_size + padded(array.size)
+        self.constants.append(np.pad(array.reshape(-1), (0, padded(array.size) - array.size)))
+        return place
+
+    # -- operations
+
+    def add(self, op: Op, y: Span, **operands: int) -> Span:
+        """A line of the program."""
+        names = ("ahead", "y", "y_step", "a", "a_step", "x", "n", "m", "w", "w_step", "c", "c_step", "extra")
+        self.lines.append([int(op), *({"y": y.offset, **operands}.get(name, 0) for name in names)])
+        return y
+
+    def product(self, y: Span, a: Span, x: Span, weight: Tensor) -> Span:
+        """y = a + x W for W (n, m); where n or m are parts with padding between them, W has it."""
+        number = len(self.matrices)
+        n, m = padded(weight.shape[0]), padded(weight.shape[1])
+        if n != x.length or m > y.length:
+            raise ValueError(f"a product of {weight.shape} takes {x} to {y}")
+        self.matrices.append((weight, False, n, m))
+        return self.add(Op.PRODUCT, y, a=a.offset, x=x.offset, n=n, m=m, w=number)
+
+    def affine(self, x: Span, weight: Tensor, bias: Tensor) -> Span:
+        """W x + b, for W (m, n) and b (m,) of an `nn.Linear`."""
+        return self.product(self.span(len(bias)), self.span(len(bias), bias), x, weight.t())
+
+    def norm(self, x: Span, width: int, weight: Tensor, bias: Tensor, epsilon: float) -> Span:
+        """Layer normalisation of the first `width` numbers."""
+        c = self.constant(torch.stack([weight, bias]), width)
+        extra = self.constant(torch.tensor([epsilon]))
+        return self.add(Op.NORM, self.span(width), x=x.offset, n=x.length, m=width, c=c, extra=extra)
+
+    def dot(self, a: Span, x: Span, rows: Tensor) -> Span:
+        """a_p + x W_p of the next variable, for W (D, P, n) and a (D P,)."""
+        number, n, size = len(self.matrices), padded(rows.shape[-1], PANEL), rows.shape[-2]
+        if x.length != n:
+            raise ValueError(f"a product by rows of {n} takes {x}")
+        self.matrices.append((rows.flatten(0, -2), True, n, rows[..., 0].numel()))
+        return self.add(
+            Op.DOT, self.span(size), ahead=1, a=a.offset, a_step=size, x=x.offset, n=n, m=size, w=number,
+            w_step=size * n, c_step=size,
+        )  # fmt: skip
+
+    def units(self, x: Span, weight: Tensor, bias: Tensor, starts: list[int]) -> Span:
+        """relu(b + W x), W (m, n), of the units starts[t + 1] ... starts[t + 2] - 1 after the symbol at position t."""
+        number, n, y = len(self.matrices), padded(weight.shape[1], PANEL), self.span(padded(len(bias), PANEL))
+        self.matrices.append((weight, True, n, len(bias)))
+        extra = len(self.table)
+        self.table += [*starts, starts[-1]]
+        a = self.span(len(bias), bias)
+        return self.add(Op.UNITS, y, ahead=1, a=a.offset, x=x.offset, n=n, w=number, extra=extra)
+
+    def symbol(self, y: Span, a: Span, weight: Tensor, scalar: bool = False) -> Span:
+        """y = a + embed(s) W, for W (E, m), or (D, E, m) of each variable; `scalar`: s as a number from -1 to 1."""
+        weight = weight if weight.ndim == 3 else weight.unsqueeze(0)
+        dimensions, width, m = weight.shape
+        operands = {"a": a.offset, "m": padded(m)}
+        c = self.constant(weight, m)
+        if scalar or width == 1:
+            low, high = -1.0, 2 / max(1, self.output.width - 1) - 1
+            if not scalar:
+                low, high = self.output.embed(torch.tensor([0, 1]).to(self.output.dtype)).flatten().tolist()
+            extra = self.constant(torch.tensor([high - low, low]))
+            return self.add(Op.SCALED, y, **operands, c=c, c_step=padded(m) * (dimensions > 1), extra=extra)
+        step = padded(m) * width * (dimensions > 1)
+        return self.add(Op.LOOKUP, y, **operands, c=c, c_step=step, extra=padded(m))
+
+    def draw_from(self, parameters: Span, step: int = 0) -> None:
+        """The parameters of the next symbol; of variable i at i times step."""
+        self.parameters, self.step = parameters, step
+
+    # -- packing
+
+    def code(self) -> Code:
+        """The program with packed weights."""
+        kind = narrowest([matrix.t() if by_rows else matrix for matrix, by_rows, *_ in self.matrices])
+        packed, places, scales = [np.zeros(0, np.float32 if kind == "float32" else np.int8)], [], []
+        position = 0
+        for matrix, by_rows, n, m in self.matrices:
+            weights = narrow(matrix.t() if by_rows else matrix, kind)
+            values = weights.values.T if by_rows else weights.values
+            rows = _by_rows(values, n) if by_rows else _in_panels(values, n, m)
+            scales.append(-1 if weights.scale is None else self.constant(torch.from_numpy(weights.scale)))
+            packed.append(rows)
+            places.append(position)
+            position += rows.size
+        program = np.array(self.lines, np.int64).reshape(len(self.lines), -1)
+        for line in program:
+            if line[0] in (Op.PRODUCT, Op.DOT, Op.UNITS):
+                number = line[9]
+                line[9], line[11] = places[number], scales[number]
+                if scales[number] < 0:
+                    line[12] = 0
+        constants = np.concatenate([np.zeros(0, np.float32), *self.constants])
+        return Code(
+            program, np.array([*self.table, 0], np.int64), np.concatenate(packed[1:] or packed), constants,
+            self.places, self.parameters.offset, self.step,
+        )  # fmt: skip
+
+
+def _flat(value: Tensor) -> np.ndarray:
+    return _array(value).reshape(-1)
+
+
+def _in_panels(values: np.ndarray, n: int, m: int) -> np.ndarray:
+    """A matrix (n, m), padded, as panels of 16 columns."""
+    whole = np.zeros((n, m), values.dtype)
+    whole[: values.shape[0], : values.shape[1]] = values
+    return whole.reshape(n, -1, LANES).swapaxes(0, 1).reshape(-1)
+
+
+def _by_rows(values: np.ndarray, n: int) -> np.ndarray:
+    whole = np.zeros((values.shape[0], n), values.dtype)
+    whole[:, : values.shape[1]] = values
+    return whole.reshape(-1)
+
+
+class Layout(ABC):
+    """The program of a model, with its packed weights; `fill` writes a state of the plain loop to memory."""
+
+    def __init__(self, program: Program) -> None:
+        self.program, self.code = program, program.code()
+
+    @abstractmethod
+    def fill(self, memory: "Running", request: Request) -> None:
+        """Write the state of a request, and what is conditioned on, to the rows of memory."""
+
+    def outside(self, request: Request) -> Callable[[int, int], Tensor] | None:
+        """A function that gives the inputs (B, n, E) of n steps from one on, for programs with FETCH; else None."""
+        return None
+
+
+class Running(Sampler):
+    """A program at work on the B sequences of a request."""
+
+    def __init__(self, layout: Layout, request: Request) -> None:
+        program, code = layout.program, layout.code
+        batch, size = request.parameters.shape
+        self._code, self._dtype = code, program.output.dtype
+        self._how = draws.prepare(program.output, request.sampling)
+        self._memory = np.zeros((batch, padded(program.size + MARGIN, PANEL)), np.float32)
+        for span, value in program.fixed:
+            self._memory[:, span.offset : span.offset + value.size] = value
+        layout.fill(self, request)
+        place = int(code.places[min(request.time, len(code.places) - 1)])
+        self.set(Span(code.parameters + code.step * place, size), request.parameters)
+        self._base = np.arange(batch, dtype=np.int64) * self._memory.shape[1]
+        self._rows, self._last = np.arange(batch, dtype=np.int64), np.zeros(batch)
+        self._count, self._time, self._pending = batch, request.time, False
+        self._end = -1.0 if request.end is None else float(request.end)
+        self._outside = layout.outside(request)
+
+    def set(self, span: Span, value: Tensor) -> None:
+        """Write (B, length) or (length,) numbers to a span of every row."""
+        self._memory[:, span.offset : span.offset + value.shape[-1]] = value.detach().float().numpy()
+
+    def draw(self, noise: Tensor) -> Tensor:
+        """The next symbols (B, n) at noise (B, n)."""
+        values = torch.special.ndtri(noise.clamp(2**-54, 1 - 2**-53)) if self._how.kind == draws.GAUSSIANS else noise
+        if self._outside is not None and noise.shape[1] > AHEAD:
+            parts = []
+            for columns in torch.split(noise, AHEAD, 1):
+                parts.append(self.draw(columns))
+                if parts[-1].shape[1] < columns.shape[1]:
+                    break
+            return torch.cat(parts, 1)
+        symbols = np.full(noise.shape, self._end)
+        outside = np.zeros((1, 1, 1), np.float32)
+        if self._outside is not None:
+            first = self._time + 1 - (not self._pending)
+            outside = self._outside(first, noise.shape[1]).detach().float().contiguous().numpy()
+        self._count, drawn = run(
+            self._code, self._memory.reshape(-1), self._base, self._rows, self._count, self._time, self._pending,
+            self._last, outside, self._how, values.contiguous().numpy(), self._end, symbols,
+        )  # fmt: skip
+        if self._count < 0:
+            raise SeqgenError(
+                "a probability is NaN, expected a number: the model has diverged, or its weights are damaged"
+            )
+        if drawn:
+            self._time += drawn - (not self._pending)
+            self._pending = True
+        return torch.from_numpy(symbols[:, :drawn]).to(self._dtype)
+
+
+KEPT = 4
+"""Layouts of a model that are kept, one for each order of its variables."""
+CHECKED = 4
+"""Symbols that a new layout draws beside the plain loop."""
+_LAYOUTS: WeakKeyDictionary[Model, tuple[Any, dict[bytes, Layout | None]]] = WeakKeyDictionary()
+
+
+def start(model: Model, request: Request, build: Callable[[], Layout], key: bytes = b"") -> Running:
+    """A sampler of a model, whose layout is built where the last one of that key is of other weights.
+
+    Raises Unsupported for a model that is not on the CPU in float32.
+    """
+    tensors = [*model.parameters(), *model.buffers()]
+    for tensor in model.parameters():
+        if tensor.device.type != "cpu" or tensor.dtype != torch.float32:
+            raise Unsupported(f"the weights are {str(tensor.dtype)[6:]} on {tensor.device}, expected float32 on cpu")
+    stamp = None if any(map(torch.is_inference, tensors)) else [(one.data_ptr(), one._version) for one in tensors]
+    known, layouts = _LAYOUTS.get(model, (None, {}))
+    if stamp is None or stamp != known:
+        layouts = {}
+    if key not in layouts:
+        layout = build()
+        checked = layout if _agrees(layout, model, request) else None
+        layouts = {**dict(list(layouts.items())[1 - KEPT :]), key: checked}
+        _LAYOUTS[model] = stamp, layouts
+    if (found := layouts[key]) is None:
+        raise Unsupported(f"that for {type(model).__name__} does not agree with the plain loop on this machine")
+    return Running(found, request)
+
+
+def _agrees(layout: Layout, model: Model, request: Request) -> bool:
+    """Whether the first symbols are those of the plain loop."""
+    sampling, context, parameters, state, _, length, _ = request
+    noise = torch.rand(
+        len(parameters), min(length, CHECKED), dtype=torch.float64, generator=torch.Generator().manual_seed(1)
+    )
+    drawn = Running(layout, request._replace(end=None)).draw(noise)
+    for column, (x, values) in enumerate(zip(drawn.unbind(1), noise.unbind(1), strict=True)):
+        expected = model.output.draw(parameters, values, sampling)
+        if not torch.allclose(x.double(), expected.double(), rtol=1e-4, atol=1e-5):
+            return False
+        if column + 1 < noise.shape[1]:
+            rows, state = model.step(expected.unsqueeze(1), state, context)
+            parameters = rows.squeeze(1)
+    return True
