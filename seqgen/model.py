@@ -1,7 +1,9 @@
 """The interface of every model: exact log p(x) in parallel, symbol by symbol, and in consecutive chunks."""
 
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar, NamedTuple
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,6 +12,8 @@ from torch.utils import _pytree as pytree
 from seqgen.config import Configurable, SeqgenError
 from seqgen.output import Output
 
+Axes = Mapping[str, int | tuple[int, ...]]
+"""Axes of parameters by name."""
 State = Any
 """A model's hidden state or cache after some symbols: tensors in tuples. It is returned, never stored on the module."""
 
@@ -150,8 +154,8 @@ class Model(nn.Module, Configurable, ABC):
     """Symbols of a frame."""
     scalar_input: bool = False
     """Whether a class enters as one number from -1 to 1 instead of its one-hot vector."""
-    input_axes: ClassVar[dict[str, int]] = {}
-    """The axis of a parameter that is summed over in a product, for weights other than those of torch's layers."""
+    input_axes: Axes = MappingProxyType({})
+    """The axes of a parameter that a product sums over, for weights other than those of torch's layers."""
 
     def order_number(self, number: int) -> Order | None:
         """Factorisation number `number`, from 0; None for sequence models, which have one only."""

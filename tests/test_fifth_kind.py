@@ -96,7 +96,7 @@ def test_training_learns_the_reading_frame(pipeline: Pipeline) -> None:
     """Samples begin with a start codon and end in a stop codon, a whole number of codons later."""
     drawn = [record.sequence for record in pipeline.sample(200, seed=1)]
     genes = [s for s in drawn if s.startswith("ATG") and s.endswith(STOPS) and len(s) % 3 == 0]
-    assert len(genes) > 160  # the first and the last codon alone are right by chance in 3 of 4,096
+    assert len(genes) > 150  # the first and the last codon alone are right by chance in 3 of 4,096
     shifted = [Record(sequence[1:] + sequence[0]) for _, sequence in GENES[:50]]
     for one, other in zip(
         pipeline.totals([sequence for _, sequence in GENES[:50]]), pipeline.totals(shifted), strict=True

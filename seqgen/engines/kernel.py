@@ -10,6 +10,7 @@ which is multiplied by the variable that the current position (or, with `ahead`,
 
 # mypy: ignore-errors
 
+import math
 from enum import IntEnum
 from typing import NamedTuple
 
@@ -54,6 +55,10 @@ class Op(IntEnum):
     QUEUE = 12  # y = the inputs m, 2 m, ... before x's, from a ring at a of n vectors; x enters the ring
     FETCH = 13  # y = the inputs from outside for this symbol
     UNITS = 14  # y_p = relu(a_p + x W_p) for the units p that become known, their rows of W found in `table`
+    ADD = 15  # y = a + c
+    COPY = 16  # y = x, of any n
+    INPUT = 17  # y = embed(s), of m numbers for each channel: one-hot, or u s + v
+    CHANNELS = 18  # y = parameters of a channel out of x, with those that are linear in the channels a before
 
 
 class Code(NamedTuple):
@@ -61,9 +66,18 @@ class Code(NamedTuple):
 
     `places` (D,) are the variables of the positions, one zero where all positions are alike; parameters of the next
     symbol are at `parameters` in memory, plus `step` times the variable.
+
+    Images have `width` columns, each with a cell of `cell` floats, and a symbol for each of `channels`. `program` takes
+    in a symbol, `pixel` then computes at the cell of the next one, and `row` before it, at all cells at once, what the
+    pixels of a new row have in common with the rows above.
     """
 
     program: np.ndarray
+    row: np.ndarray
+    pixel: np.ndarray
+    width: int
+    channels: int
+    cell: int
     table: np.ndarray
     weights: np.ndarray
     constants: np.ndarray
@@ -149,11 +163,11 @@ def _dots(memory, y, a, x, n, first, last, weights, w, constants, scale, floor):
 
 
 @njit
-def step(code, memory, base, rows, count, time, symbols, outside, column):
-    """Run the program after the symbol at position `time` of every row."""
+def step(code, program, memory, base, rows, count, time, symbols, outside, column):
+    """Run a program after the symbol at position `time` of every row."""
     weights, constants = code.weights, code.constants
-    for number in range(len(code.program)):
-        line = code.program[number]
+    for number in range(len(program)):
+        line = program[number]
         op, at = line[0], min(time + line[1], len(code.places) - 1)
         place = code.places[at]
         y, a = line[2] + line[3] * place, line[4] + line[5] * place
@@ -186,30 +200,76 @@ def step(code, memory, base, rows, count, time, symbols, outside, column):
             elif op == 14:
                 first, last = code.table[extra + at], code.table[extra + at + 1]
                 _dots(memory, b + y, b + a, b + x, n, first, last, weights, w, constants, c, 0.0)
+            elif op == 15:
+                _elementwise(2, memory, b + y, b + a, b + x, m, constants, c, F(0))
+            elif op == 16:
+                for k in range(n):
+                    memory[b + y + k] = memory[b + x + k]
+            elif op == 17:
+                symbol = symbols[rows[row]]
+                for k in range(m):
+                    memory[b + y + k] = (
+                        F(k == symbol) if extra < 0 else F(constants[extra] * symbol + constants[extra + 1])
+                    )
+            elif op == 18:
+                _channel(memory, b + y, b + a, b + x + w * place, n, m, extra, place)
+
+
+@njit
+def _channel(memory, y, values, x, size, locations, first, channel):
+    """Parameters of a channel: those at x, and locations that are linear in the values of earlier channels."""
+    for k in range(size):
+        memory[y + k] = memory[x + k]
+    for other in range(channel):
+        for k in range(locations):
+            slope = math.tanh(memory[x + size + other * locations + k])
+            memory[y + first + k] += F(slope * memory[values + other])
+
+
+@njit
+def advance(code, memory, base, rows, count, wide, time, symbols, outside, column):
+    """Take in the symbols at position `time`, and compute the parameters of the next ones; from -1, of the first."""
+    if time >= 0:
+        step(code, code.program, memory, base, rows, count, time, symbols, outside, column)
+    if code.width == 0:
+        return
+    if time >= 0 and (time + 1) % code.channels == 0:
+        start = (time + 1) // code.channels % code.width == 0
+        for row in range(count):
+            base[row] += code.cell * (1 - code.width) if start else code.cell
+            for place in range(code.width):
+                wide[row * code.width + place] = base[row] + place * code.cell
+        if start:
+            step(code, code.row, memory, wide, rows, count * code.width, time, symbols, outside, column)
+    step(code, code.pixel, memory, base, rows, count, time, symbols, outside, column)
 
 
 @cached
 @njit(nogil=True)
-def run(code, memory, base, rows, count, time, pending, last, outside, how, noise, end, symbols):
+def run(code, memory, base, rows, count, wide, time, pending, last, outside, how, noise, end, symbols, given):
     """Draw a symbol at each column of the noise for each of the `count` rows that go on.
 
     `base` and `rows` are the places of those rows in memory and their numbers; a row that draws the symbol `end` is
     taken out, and the rest of its symbols are as they were. `time` is the position of the next symbol to draw; where
     `pending`, that of the `last` symbols (B,), after which the program has not been run. Returns how many rows go on,
-    and the columns drawn; -1 rows where parameters are NaN.
+    and the columns drawn; -1 rows where parameters are NaN. `wide` (B W,) has room for the places of all cells of a
+    row of images. Where `given`, symbols are not drawn but taken in.
     """
     for column in range(noise.shape[1]):
         if count == 0:
             return count, column
         if pending:
-            step(code, memory, base, rows, count, time, last, outside, column)
+            advance(code, memory, base, rows, count, wide, time, last, outside, column)
             time += 1
         pending = True
         place = code.places[min(time, len(code.places) - 1)]
         kept = 0
         for row in range(count):
             number = rows[row]
-            x = draw(how, memory, base[row] + code.parameters + code.step * place, noise[number, column])
+            if given:
+                x = symbols[number, column]
+            else:
+                x = draw(how, memory, base[row] + code.parameters + code.step * place, noise[number, column])
             if np.isnan(x):
                 return -1, column
             symbols[number, column] = x

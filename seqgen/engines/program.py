@@ -1,5 +1,6 @@
 """Programs for the compiled sampler: laying out memory, packing weights, and running."""
 
+import itertools
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, NamedTuple
@@ -107,7 +108,9 @@ class Program:
     def __init__(self, output: Output, permutation: Tensor | None = None) -> None:
         self.output = output
         self.size = 0
-        self.lines: list[list[int]] = []
+        self.parts: dict[str, list[list[int]]] = {"program": [], "row": [], "pixel": []}
+        self.lines = self.parts["program"]
+        self.width, self.channels = 0, 1
         self.matrices: list[tuple[Tensor, bool, int, int]] = []
         self.constants: list[np.ndarray] = []
         self.constant_size = 0
@@ -115,6 +118,15 @@ class Program:
         self.fixed: list[tuple[Span, np.ndarray]] = []
         self.parameters, self.step = Span(0, 0), 0
         self.places = np.zeros(1, np.int64) if permutation is None else permutation.numpy().copy()
+
+    def begin(self, part: str) -> None:
+        """What follows is `pixel` or `row` of an image's program."""
+        self.lines = self.parts[part]
+
+    @property
+    def cell(self) -> int:
+        """Floats of a row of memory, or of a pixel's cell in it."""
+        return padded(self.size, PANEL)
 
     # -- memory
 
@@ -138,19 +150,22 @@ class Program:
     # -- operations
 
     def add(self, op: Op, y: Span, **operands: int) -> Span:
-        """A line of the program."""
-        names = ("ahead", "y", "y_step", "a", "a_step", "x", "n", "m", "w", "w_step", "c", "c_step", "extra")
+        """A line of the program; `right`, of which cell x is."""
+        names = ("ahead", "y", "y_step", "a", "a_step", "x", "n", "m", "w", "w_step", "c", "c_step", "extra", "right")
         self.lines.append([int(op), *({"y": y.offset, **operands}.get(name, 0) for name in names)])
         return y
 
-    def product(self, y: Span, a: Span, x: Span, weight: Tensor) -> Span:
-        """y = a + x W for W (n, m); where n or m are parts with padding between them, W has it."""
+    def product(self, y: Span, a: Span, x: Span, weight: Tensor, right: int = 0) -> Span:
+        """y = a + x W for W (n, m); where n or m are parts with padding between them, W has it.
+
+        x is that of the cell `right` pixels to the right.
+        """
         number = len(self.matrices)
         n, m = padded(weight.shape[0]), padded(weight.shape[1])
         if n != x.length or m > y.length:
             raise ValueError(f"a product of {weight.shape} takes {x} to {y}")
         self.matrices.append((weight, False, n, m))
-        return self.add(Op.PRODUCT, y, a=a.offset, x=x.offset, n=n, m=m, w=number)
+        return self.add(Op.PRODUCT, y, a=a.offset, x=x.offset, n=n, m=m, w=number, right=right)
 
     def affine(self, x: Span, weight: Tensor, bias: Tensor) -> Span:
         """W x + b, for W (m, n) and b (m,) of an `nn.Linear`."""
@@ -216,18 +231,26 @@ class Program:
             packed.append(rows)
             places.append(position)
             position += rows.size
-        program = np.array(self.lines, np.int64).reshape(len(self.lines), -1)
-        for line in program:
+        programs = {part: np.array(lines, np.int64).reshape(len(lines), 15) for part, lines in self.parts.items()}
+        for line in itertools.chain(*programs.values()):
             if line[0] in (Op.PRODUCT, Op.DOT, Op.UNITS):
                 number = line[9]
                 line[9], line[11] = places[number], scales[number]
                 if scales[number] < 0:
                     line[12] = 0
-        constants = np.concatenate([np.zeros(0, np.float32), *self.constants])
+            line[6] += line[14] * self.cell
         return Code(
-            program, np.array([*self.table, 0], np.int64), np.concatenate(packed[1:] or packed), constants,
-            self.places, self.parameters.offset, self.step,
-        )  # fmt: skip
+            **programs,
+            width=self.width,
+            channels=self.channels,
+            cell=self.cell,
+            table=np.array([*self.table, 0], np.int64),
+            weights=np.concatenate(packed[1:] or packed),
+            constants=np.concatenate([np.zeros(0, np.float32), *self.constants]),
+            places=self.places,
+            parameters=self.parameters.offset,
+            step=self.step,
+        )
 
 
 def _flat(value: Tensor) -> np.ndarray:
@@ -248,10 +271,13 @@ def _by_rows(values: np.ndarray, n: int) -> np.ndarray:
 
 
 class Layout(ABC):
-    """The program of a model, with its packed weights; `fill` writes a state of the plain loop to memory."""
+    """The program of a model, with its packed weights; `fill` writes a state of the plain loop to memory.
 
-    def __init__(self, program: Program) -> None:
-        self.program, self.code = program, program.code()
+    Images have `beside` cells of zeros on either side.
+    """
+
+    def __init__(self, program: Program, beside: int = 0) -> None:
+        self.program, self.code, self.beside = program, program.code(), beside
 
     @abstractmethod
     def fill(self, memory: "Running", request: Request) -> None:
@@ -270,40 +296,56 @@ class Running(Sampler):
         batch, size = request.parameters.shape
         self._code, self._dtype = code, program.output.dtype
         self._how = draws.prepare(program.output, request.sampling)
-        self._memory = np.zeros((batch, padded(program.size + MARGIN, PANEL)), np.float32)
+        cells = code.width + 2 * layout.beside if code.width else 1
+        self._memory = np.zeros((batch, code.cell * cells + MARGIN), np.float32)
+        self._cells = self._memory[:, : code.cell * cells].reshape(batch, cells, -1)
+        self._cells = self._cells[:, layout.beside : layout.beside + max(1, code.width)]
         for span, value in program.fixed:
-            self._memory[:, span.offset : span.offset + value.size] = value
-        layout.fill(self, request)
-        place = int(code.places[min(request.time, len(code.places) - 1)])
-        self.set(Span(code.parameters + code.step * place, size), request.parameters)
-        self._base = np.arange(batch, dtype=np.int64) * self._memory.shape[1]
+            self._cells[..., span.offset : span.offset + value.size] = value
+        self._base = np.arange(batch, dtype=np.int64) * self._memory.shape[1] + layout.beside * code.cell
         self._rows, self._last = np.arange(batch, dtype=np.int64), np.zeros(batch)
+        self._wide = np.zeros(batch * code.width, np.int64)
         self._count, self._time, self._pending = batch, request.time, False
         self._end = -1.0 if request.end is None else float(request.end)
         self._outside = layout.outside(request)
+        layout.fill(self, request)
+        if not code.width:
+            place = int(code.places[min(request.time, len(code.places) - 1)])
+            self.set(Span(code.parameters + code.step * place, size), request.parameters)
 
     def set(self, span: Span, value: Tensor) -> None:
-        """Write (B, length) or (length,) numbers to a span of every row."""
-        self._memory[:, span.offset : span.offset + value.shape[-1]] = value.detach().float().numpy()
+        """Write (B, length) or (length,) numbers to a span of every row, of images to all cells."""
+        value = value.detach().float()
+        self._cells[..., span.offset : span.offset + value.shape[-1]] = value.view(*value.shape[:-1], 1, -1).numpy()
+
+    def replay(self, symbols: Tensor) -> None:
+        """Take in the first symbols (B, S) of images, from the first pixel on."""
+        self._time, self._pending = -1, True
+        if symbols.shape[1]:
+            self._run(symbols.double(), symbols.double().numpy().copy(), True)
 
     def draw(self, noise: Tensor) -> Tensor:
         """The next symbols (B, n) at noise (B, n)."""
-        values = torch.special.ndtri(noise.clamp(2**-54, 1 - 2**-53)) if self._how.kind == draws.GAUSSIANS else noise
-        if self._outside is not None and noise.shape[1] > AHEAD:
-            parts = []
-            for columns in torch.split(noise, AHEAD, 1):
-                parts.append(self.draw(columns))
-                if parts[-1].shape[1] < columns.shape[1]:
-                    break
-            return torch.cat(parts, 1)
-        symbols = np.full(noise.shape, self._end)
+        if self._outside is None or noise.shape[1] <= AHEAD:
+            values = noise
+            if self._how.kind == draws.GAUSSIANS:
+                values = torch.special.ndtri(noise.clamp(2**-54, 1 - 2**-53))
+            return self._run(values, np.full(noise.shape, self._end), False)
+        parts = []
+        for columns in torch.split(noise, AHEAD, 1):
+            parts.append(self.draw(columns))
+            if parts[-1].shape[1] < columns.shape[1]:
+                break
+        return torch.cat(parts, 1)
+
+    def _run(self, noise: Tensor, symbols: np.ndarray, given: bool) -> Tensor:
         outside = np.zeros((1, 1, 1), np.float32)
         if self._outside is not None:
             first = self._time + 1 - (not self._pending)
             outside = self._outside(first, noise.shape[1]).detach().float().contiguous().numpy()
         self._count, drawn = run(
-            self._code, self._memory.reshape(-1), self._base, self._rows, self._count, self._time, self._pending,
-            self._last, outside, self._how, values.contiguous().numpy(), self._end, symbols,
+            self._code, self._memory.reshape(-1), self._base, self._rows, self._count, self._wide, self._time,
+            self._pending, self._last, outside, self._how, noise.contiguous().numpy(), self._end, symbols, given,
         )  # fmt: skip
         if self._count < 0:
             raise SeqgenError(

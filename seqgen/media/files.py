@@ -7,6 +7,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any, BinaryIO
 
+import platformdirs
+
 from seqgen.config import SeqgenError
 
 PIECE = 1 << 20
@@ -21,9 +23,7 @@ def cache() -> Path:
     """The cache folder: the environment variable SEQGEN_CACHE, else the platform's cache folder for seqgen."""
     if named := os.environ.get("SEQGEN_CACHE"):
         return Path(named).expanduser().absolute()
-    from pooch import os_cache
-
-    return Path(os_cache("seqgen"))
+    return platformdirs.user_cache_path("seqgen")
 
 
 def write_atomically(path: Path, content: bytes) -> None:

@@ -1,7 +1,8 @@
 """The fully visible sigmoid belief network."""
 
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple
+from types import MappingProxyType
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -51,7 +52,7 @@ class FVSBN(Model):
     torch.Size([1, 4, 1])
     """
 
-    input_axes: ClassVar = {"weight": 2}
+    input_axes = MappingProxyType({"weight": 2})
 
     def __init__(
         self,

@@ -3,7 +3,8 @@
 import itertools
 import math
 from collections.abc import Sequence
-from typing import ClassVar, NamedTuple, cast
+from types import MappingProxyType
+from typing import NamedTuple, cast
 
 import numpy as np
 import torch
@@ -79,7 +80,7 @@ class MADE(Model):
     [1, 1, 2, 2, 3, 3]
     """
 
-    input_axes: ClassVar = {"readout": -1, "direct": -1}
+    input_axes = MappingProxyType({"readout": -1, "direct": -1})
 
     def __init__(
         self,

@@ -1,7 +1,8 @@
 """The neural autoregressive distribution estimator."""
 
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -64,7 +65,7 @@ class NADE(Model):
     torch.Size([1, 4, 1])
     """
 
-    input_axes: ClassVar = {"weight": 0, "readout": -1}
+    input_axes = MappingProxyType({"weight": 0, "readout": -1})
 
     def __init__(
         self,

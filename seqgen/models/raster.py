@@ -79,6 +79,12 @@ class Raster(Model):
         self.first = FirstConvolution(channels, input_width(output, scalar), features, first)
         self.end = ChannelLinear(1, channels, features, end)
         self.readout = ChannelLinear(1, channels, end, (output.size + self.coefficients) * channels)
+        self.input_axes = {
+            f"{place}.{name}": axes
+            for place, module in self.named_modules()
+            if isinstance(module, ChannelLinear | FirstConvolution | Stack)
+            for name, axes in module.input_axes.items()
+        }
 
     # -- whole images
 
@@ -87,7 +93,7 @@ class Raster(Model):
         self._check_length(x.shape[1])
         if not x.shape[1]:
             return self.start(len(x), context)[0].unsqueeze(1)[:, :0]
-        image = self._image(self._embed(x))
+        image = self._image(self.embed(x))
         inputs = _with_ones(image)
         h = self.stack(self.first(inputs), inputs, context)
         rows = self._read(h)
@@ -105,7 +111,7 @@ class Raster(Model):
             shape = f"{self.height} x {self.width} x {self.channels}"
             raise SeqgenError(f"a sequence has {length} symbols, expected at most {self.dimensions} ({shape})")
 
-    def _embed(self, x: Tensor) -> Tensor:
+    def embed(self, x: Tensor) -> Tensor:
         """Embedded symbols (B, T, E)."""
         dtype = self.first.bias.dtype
         if self.scalar_input:
@@ -176,7 +182,7 @@ class Raster(Model):
 
         Symbols that are not in x yet count as 0.
         """
-        values = self._embed(x[:, start:])
+        values = self.embed(x[:, start:])
         values = F.pad(values, (0, 0, 0, self.channels - values.shape[1]))
         h = self.first.pixel(scan.above[len(scan.left)], scan.left, values.flatten(1))
         h, current = self.stack.pixel(h, scan.rows, scan.cached)
@@ -191,12 +197,12 @@ class Raster(Model):
 
     def _next_pixel(self, scan: Scan, x: Tensor) -> Scan:
         """The scan at the next pixel, where x (B, t) ends with all symbols of the current one."""
-        pixel = self._embed(x[:, -self.channels :]).unsqueeze(1)
+        pixel = self.embed(x[:, -self.channels :]).unsqueeze(1)
         left, cached = (*scan.left, _with_ones(pixel)[:, 0]), (*scan.cached, scan.current)
         if len(left) < self.width:
             return scan._replace(left=left, cached=cached)
         count = self.first.radius + 1
-        inputs = _with_ones(self._image(self._embed(x[:, -count * self.width * self.channels :])))
+        inputs = _with_ones(self._image(self.embed(x[:, -count * self.width * self.channels :])))
         inputs = F.pad(inputs, (0, 0, 0, 0, count - inputs.shape[1], 0))
         return Scan(self.stack.next_row(scan.rows, cached, inputs), self.first.row(inputs[:, 1:]))
 

@@ -2,7 +2,8 @@
 
 import itertools
 from collections.abc import Sequence
-from typing import ClassVar, Literal, NamedTuple
+from types import MappingProxyType
+from typing import Literal, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -74,7 +75,7 @@ class WaveNet(Model):
     3070
     """
 
-    input_axes: ClassVar = {"taps": 1, "residual": 1}
+    input_axes = MappingProxyType({"taps": 1, "residual": 1})
 
     def __init__(
         self,

@@ -1,6 +1,7 @@
 """Masked convolutions of images: the residual blocks of PixelCNN, and the two stacks of the gated PixelCNN."""
 
 from collections.abc import Sequence
+from types import MappingProxyType
 
 import torch
 from torch import Tensor, nn
@@ -20,6 +21,8 @@ class MaskedConvolutions(Stack):
     right by k // 2 columns with every row above, so a pixel has a blind spot on the right (van den Oord et al. 2016,
     arXiv:1606.05328).
     """
+
+    input_axes = MappingProxyType({"above": (2, 3, 4), "left": 1})
 
     def __init__(self, layers: int, channels: int, features: int, kernel: int, labels: Sequence[int]) -> None:
         inner = features // 2
@@ -85,6 +88,8 @@ class GatedConvolutions(Stack):
     l are biases with the label embeddings added. As in the paper, v has no residual connections; shift(a) is 0 in the
     first row. Deviation: the first layer of h, a masked convolution, covers rows above as well.
     """
+
+    input_axes = MappingProxyType({"entry": (1, 2, 3), "vertical": (2, 3, 4), "down": 1, "left": 1})
 
     def __init__(
         self, layers: int, channels: int, features: int, kernel: int, labels: Sequence[int], inputs: int, first: int

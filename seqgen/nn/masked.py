@@ -4,11 +4,14 @@ Letters: B batch, n rows, W columns, C channels, L layers, S features of a pixel
 channel. Images are (B, n, W, features), so that linear layers need no transposition.
 """
 
+from types import MappingProxyType
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from seqgen.config import SeqgenError
+from seqgen.model import Axes
 
 
 class ChannelLinear(nn.Module):
@@ -28,6 +31,7 @@ class ChannelLinear(nn.Module):
     """
 
     mask: Tensor | None
+    input_axes: Axes = MappingProxyType({"weight": 1})
 
     def __init__(
         self, layers: int, channels: int, inputs: int, outputs: int, parts: int = 1, strict: bool = False,
@@ -70,6 +74,8 @@ class FirstConvolution(nn.Module):
         features: S, output features of a pixel.
         kernel: k, the kernel size, odd; the kernel covers k // 2 rows above.
     """
+
+    input_axes: Axes = MappingProxyType({"above": (1, 2, 3), "left": 0})
 
     def __init__(self, channels: int, width: int, features: int, kernel: int) -> None:
         super().__init__()

@@ -2,13 +2,14 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from seqgen.config import SeqgenError
-from seqgen.model import Context
+from seqgen.model import Axes, Context
 from seqgen.nn.labels import LabelEmbedding, refuse_labels
 from seqgen.nn.order import refuse_order
 
@@ -41,6 +42,9 @@ class Stack(nn.Module, ABC):
         gates: G, the width of the biases of a layer, to which label embeddings are added.
         labels: The number of classes of each label.
     """
+
+    input_axes: Axes = MappingProxyType({})
+    """As those of a model."""
 
     def __init__(self, layers: int, gates: int, labels: Sequence[int]) -> None:
         super().__init__()

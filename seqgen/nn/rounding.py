@@ -42,10 +42,10 @@ def rounded(model: M, kind: str) -> M:
 def int8_parts(model: Model, name: str, tensor: Tensor) -> tuple[Tensor, Tensor] | None:
     """Whole numbers int8 and their scales, of which the input axis has size 1; None for what no product takes."""
     linear = name.rpartition(".")[-1].startswith("weight") and tensor.ndim == 2  # of torch's layers
-    axis = model.input_axes.get(name, -1 if linear else None)
-    if axis is None:
+    axes = model.input_axes.get(name, -1 if linear else None)
+    if axes is None:
         return None
-    scale = tensor.abs().amax(axis, keepdim=True) / LEVELS
+    scale = tensor.abs().amax(axes, keepdim=True) / LEVELS
     return (tensor / torch.where(scale == 0, 1, scale)).round().to(torch.int8), scale
 
 
