@@ -53,9 +53,10 @@ class Scorer:
         for places, batch in self._batches(items, nothing, None, label, True):
             (scored,) = score(self.model, [batch], orders=orders)
             nats = -(scored.totals + jacobian(self.codec.log_jacobian, scored.batch.mask))
-            for place, mask, x, one in zip(places, batch.mask, batch.x, nats.tolist(), strict=True):
-                units = float(self.codec.lengths(x[mask]).sum())
-                results[place] = Total(one, int(mask.sum()), units, self.codec.unit, self.codec.size is not None)
+            counts, units = batch.mask.sum(1), (self.codec.lengths(batch.x) * batch.mask).double().sum(1)
+            rows = zip(places, nats.tolist(), counts.tolist(), units.tolist(), strict=True)
+            for place, one, count, length in rows:
+                results[place] = Total(one, count, length, self.codec.unit, self.codec.size is not None)
         return [results[place] for place in range(len(items))]
 
     def pieces(
@@ -89,22 +90,26 @@ class Scorer:
         """Batches of items of similar length, and which items they hold."""
         labels = self.conditioning.classes(label, len(items))
         symbols, counts = self.codec.encode_all(items)
-        sequences = [self._sequence(one, place, before, end) for place, one in enumerate(torch.split(symbols, counts))]
-        by_length = sorted(range(len(items)), key=lambda place: len(sequences[place]))
-        for places in (by_length[first : first + BATCH] for first in range(0, len(items), BATCH)):
-            x = torch.nn.utils.rnn.pad_sequence([sequences[place] for place in places], batch_first=True)
-            lengths = torch.tensor([[len(sequences[place])] for place in places])
+        closing = self.codec.close(symbols[:0]) if end else symbols[:0]
+        own = torch.tensor(counts, dtype=torch.int64)
+        if len(own) and not len(closing) and not int(own.min()):
+            raise SeqgenError(f"item {int(own.argmin())} is empty and no end symbol is counted: nothing to score")
+        starts, lengths = own.cumsum(0) - own, len(before) + own + len(closing)
+        symbols = torch.cat([symbols, before, closing])
+        by_length = torch.argsort(lengths, stable=True)
+        for chosen in torch.split(by_length, BATCH):
+            places = chosen.tolist()
+            column = torch.arange(int(lengths[chosen].max())) - len(before)
+            after = column - own[chosen].unsqueeze(1)  # columns behind an item's own symbols, from 0 on
+            source = torch.where(after < 0, starts[chosen].unsqueeze(1) + column, int(own.sum()) + len(before) + after)
+            source = torch.where(column < 0, int(own.sum()) + len(before) + column, source)
+            mask = after < len(closing)
+            x = symbols[source.masked_fill(~mask, 0)].masked_fill(~mask, 0) if len(symbols) else symbols.view(len(places), 0)
             signals = None
             if self.conditioning.features is not None:
                 signals = [self.modality.signal(self.codec, [prefix, items[place]]) for place in places]
             context = self.conditioning.context_of(None if labels is None else labels[places], len(places), signals)
-            yield places, Batch(x, torch.arange(x.shape[1]) < lengths, context)
-
-    def _sequence(self, symbols: Tensor, place: int, before: Tensor, end: bool) -> Tensor:
-        symbols = self.codec.close(symbols) if end else symbols
-        if not len(symbols):
-            raise SeqgenError(f"item {place} is empty and no end symbol is counted: there is nothing to score")
-        return torch.cat([before, symbols])
+            yield places, Batch(x, mask, context)
 
     def _scores(self, columns: Columns, kept: slice = slice(None)) -> Scores:
         x, log_probs, ranks, entropies = columns
