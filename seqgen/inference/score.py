@@ -14,7 +14,7 @@ from seqgen.config import SeqgenError
 from seqgen.model import Batch, Carry, Model, Order, arranged
 from seqgen.output import Output
 
-CHUNK = 1024
+CHUNK = 2048
 """Symbols of one sequence that are held at once."""
 NUMBERS = 1 << 22
 """Parameters that are held at once, where the outputs' size makes this fewer symbols."""

@@ -94,17 +94,10 @@ class Scorer:
         own = torch.tensor(counts, dtype=torch.int64)
         if len(own) and not len(closing) and not int(own.min()):
             raise SeqgenError(f"item {int(own.argmin())} is empty and no end symbol is counted: nothing to score")
-        starts, lengths = own.cumsum(0) - own, len(before) + own + len(closing)
-        symbols = torch.cat([symbols, before, closing])
-        by_length = torch.argsort(lengths, stable=True)
-        for chosen in torch.split(by_length, BATCH):
+        starts = own.cumsum(0) - own
+        for chosen in torch.split(torch.argsort(own, stable=True), BATCH) if len(own) else ():
             places = chosen.tolist()
-            column = torch.arange(int(lengths[chosen].max())) - len(before)
-            after = column - own[chosen].unsqueeze(1)  # columns behind an item's own symbols, from 0 on
-            source = torch.where(after < 0, starts[chosen].unsqueeze(1) + column, int(own.sum()) + len(before) + after)
-            source = torch.where(column < 0, int(own.sum()) + len(before) + column, source)
-            mask = after < len(closing)
-            x = symbols[source.masked_fill(~mask, 0)].masked_fill(~mask, 0) if len(symbols) else symbols.view(len(places), 0)
+            x, mask = rows(symbols, starts[chosen], own[chosen], before, closing)
             signals = None
             if self.conditioning.features is not None:
                 signals = [self.modality.signal(self.codec, [prefix, items[place]]) for place in places]
@@ -118,3 +111,16 @@ class Scorer:
         units = self.codec.lengths(x).sum().item()
         total = Total(-float(log_probs.sum()), len(x), units, self.codec.unit, self.codec.size is not None)
         return Scores(self.codec.names(x), log_probs, ranks, entropies, x[-1].item() == self.codec.end, total)
+
+
+def rows(symbols: Tensor, starts: Tensor, counts: Tensor, before: Tensor, behind: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows (B, T) of symbols `before`, `counts` (B,) of `symbols` from `starts` (B,) on, and symbols `behind`.
+
+    And the mask (B, T) of what they fill; the rest is 0.
+    """
+    column = torch.arange(len(before) + int(counts.max()) + len(behind)).unsqueeze(0)
+    own, past = column - len(before), column - len(before) - counts.unsqueeze(1)
+    shared = len(symbols) + torch.where(own < 0, column, len(before) + past)
+    source = torch.where((own < 0) | (past >= 0), shared, starts.unsqueeze(1) + own)
+    mask = past < len(behind)
+    return torch.cat([symbols, before, behind])[source.masked_fill(~mask, 0)].masked_fill(~mask, 0), mask

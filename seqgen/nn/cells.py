@@ -6,10 +6,11 @@ a state is (h,) or (h, c), each (B, H).
 """
 
 from collections.abc import Callable
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 from torch.nn import functional as F
 
 State = tuple[Tensor, ...]
@@ -63,10 +64,39 @@ def lstm(w: Weights, inputs: Tensor, state: State) -> State:
     return o * _tanh(c), c
 
 
+class Gated(torch.autograd.Function):
+    """tanh of the first half of the channels times the sigmoid of the second.
+
+    Its gradient is written to one tensor, and follows from the two factors. tanh(x) is 2 sigmoid(2 x) - 1, which torch
+    computes three times as fast, with the absolute error of float32 near 1.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, gates: Tensor) -> Tensor:
+        """z (..., G) from gates (..., 2 G)."""
+        filters, gate = gates.chunk(2, -1)
+        tanh, sigmoid = (filters + filters).sigmoid_().mul_(2).sub_(1), gate.sigmoid()
+        ctx.save_for_backward(tanh, sigmoid)
+        return tanh * sigmoid
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, gradient: Tensor) -> Tensor:
+        """That of the gates."""
+        tanh, sigmoid = ctx.saved_tensors
+        gates = gradient.new_empty(*gradient.shape[:-1], 2 * gradient.shape[-1])
+        filters, gate = gates.chunk(2, -1)
+        scaled = gradient * sigmoid
+        torch.addcmul(scaled, scaled * tanh, tanh, value=-1, out=filters)  # d s (1 - t^2)
+        scaled.mul_(tanh)
+        torch.addcmul(scaled, scaled, sigmoid, value=-1, out=gate)  # d t s (1 - s)
+        return gates
+
+
 def gated(gates: Tensor) -> Tensor:
     """Gated activation: tanh of the first half of the channels times the sigmoid of the second."""
-    filters, gate = gates.chunk(2, -1)
-    return filters.tanh() * gate.sigmoid()
+    z: Tensor = Gated.apply(gates)  # type: ignore[no-untyped-call]
+    return z
 
 
 def _tanh(x: Tensor) -> Tensor:

@@ -4,6 +4,7 @@ import math
 
 import torch
 from torch import Tensor, distributions
+from torch.distributions.utils import lazy_property
 from torch.nn import functional as F
 
 from seqgen.config import SeqgenError
@@ -37,7 +38,7 @@ class Categorical(Output):
 
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> distributions.Categorical:
         """The distribution of symbols (...) for logits (..., K)."""
-        return distributions.Categorical(logits=restrict(parameters, sampling), validate_args=False)
+        return LogitCategorical(restrict(parameters, sampling))
 
     def embed(self, x: Tensor) -> Tensor:
         """One-hot vectors (..., K)."""
@@ -56,6 +57,31 @@ class Categorical(Output):
     def project(self, x: Tensor, weight: Tensor) -> Tensor:
         """`embed(x) @ weight.T` as an embedding look-up, since the embeddings are one-hot."""
         return F.embedding(x, weight.t())
+
+
+class LogitCategorical(distributions.Categorical):
+    """The categorical distribution of logits (..., K), which are normalised only where all of them are asked for."""
+
+    def __init__(self, logits: Tensor) -> None:
+        self._param, self._num_events = logits, logits.shape[-1]
+        distributions.Distribution.__init__(self, logits.shape[:-1], validate_args=False)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """log p (..., K)."""
+        return self._param - self._param.logsumexp(-1, keepdim=True)
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        """p (..., K)."""
+        return self._param.softmax(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        """log p of symbols, in nats."""
+        shape = torch.broadcast_shapes(value.shape, self.batch_shape)
+        logits, index = self._param.expand(*shape, -1), value.long().expand(shape).unsqueeze(-1)
+        log_prob: Tensor = logits.gather(-1, index).squeeze(-1) - self._param.logsumexp(-1)
+        return log_prob
 
 
 def restrict(logits: Tensor, sampling: Sampling) -> Tensor:
