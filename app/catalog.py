@@ -1,5 +1,6 @@
 """The models that the app offers, by name."""
 
+import contextlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple, Self
@@ -7,6 +8,7 @@ from typing import Any, NamedTuple, Self
 from seqgen.checkpoints import folder
 from seqgen.checkpoints.card import card
 from seqgen.checkpoints.folder import CheckpointError
+from seqgen.config import SeqgenError
 from seqgen.inference.score import Total
 from seqgen.modality import Modality, Request
 from seqgen.pipeline import Pipeline, load
@@ -88,6 +90,12 @@ class Catalog:
         if not entries:
             raise CheckpointError("no models: none come with this installation, expected one run or more")
         return cls(entries)
+
+    def warm_up(self) -> None:
+        """Sample a symbol from every model: the first one compiles the loop, which takes seconds."""
+        for entry in self.entries.values():
+            with contextlib.suppress(SeqgenError):  # of a model that must be conditioned
+                next(iter(entry.pipeline.stream(length=None if entry.pipeline.codec.length else 1)), None)
 
     @property
     def names(self) -> list[str]:

@@ -102,6 +102,7 @@ def _launched(
     blocks = page(models, limits)
     hosts = LOCAL if host in LOCAL else None
     guard = Middleware(Guard, limits, hosts, files, events(lambda: blocks.fns))
+    threading.Thread(target=models.warm_up, daemon=True).start()  # so that nobody waits for it
     blocks.launch(
         server_name=host,
         server_port=port,

@@ -107,7 +107,7 @@ def test_what_is_refused_is_told(check: Any, told: str) -> None:
 
 
 def test_a_deadline_ends_a_text_and_a_batch_and_a_clip(catalog: Catalog) -> None:
-    hasty = Limits(deadline=0.2)
+    hasty = Limits(deadline=0.02)
     plays, names, digits = (catalog.get(name) for name in ("shakespeare", "names", "digits-speech"))
     written = list(text_request.sample(plays, hasty, text_request.check(plays, hasty, length=2000)))
     assert written[-1].note.startswith("Stopped after")

@@ -2,6 +2,7 @@
 
 import itertools
 import math
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ import torch
 from examples import VARIABLES, fvsbn, made, nade
 from torch import Tensor
 
+import seqgen.nn.degrees
 import seqgen.nn.running as running
 from seqgen.inference.generate import draw_noise, sample
 from seqgen.model import Context, Model, Order
@@ -117,6 +119,32 @@ def test_conditionals_are_sure_where_the_data_are() -> None:
         nats.backward()
         optimizer.step()
     assert nats.item() == pytest.approx(math.log(2), abs=0.02)
+
+
+@pytest.mark.parametrize("make", [fvsbn, made], ids=["FVSBN", "MADE"])
+def test_masks_are_applied_again_only_where_something_changed(
+    make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Without gradients; with them the weights of each pass have their own history."""
+    model, x, applied = make(Bernoulli(), orders=0), bits(3), []
+    computed = seqgen.nn.degrees._masked
+    monkeypatch.setattr(seqgen.nn.degrees, "_masked", lambda *arguments: applied.append(0) or computed(*arguments))
+    contexts = [None, Context(order=model.order_number(1))]
+    for _ in range(2):
+        for context in contexts:
+            applied.clear()
+            expected = model(x, context).detach()  # with gradients
+            assert applied
+            with torch.no_grad():
+                applied.clear()
+                assert torch.equal(model(x, context), expected)
+                assert applied
+                applied.clear()
+                assert torch.equal(model(x, context), expected)
+                assert not applied
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.mul_(1.5)
 
 
 def test_one_draw_costs_as_much_as_one_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,6 +17,7 @@ import seqgen.inference.score
 from seqgen import Pipeline
 from seqgen.codecs import Chars
 from seqgen.inference.score import Total, score, score_symbols
+from seqgen.inference.scorer import rows
 from seqgen.model import Batch
 from seqgen.outputs import Categorical, DiscretizedLogistics
 
@@ -25,6 +26,22 @@ TEXT = "abcabbaccabcbabcccaabc" * 30
 
 def pipeline(end: bool = True) -> Pipeline:
     return Pipeline(rnn(Categorical(3 + end), layers=2).double(), Chars("abc", end=end))
+
+
+@pytest.mark.parametrize("before", [0, 1, 3])
+@pytest.mark.parametrize("behind", [0, 1])
+def test_rows_of_a_batch(before: int, behind: int) -> None:
+    """Each item behind the same symbols and before the same end, padded with zeros that the mask leaves out."""
+    items = [[5, 6, 7], [8], [9, 10], [11, 12, 13, 14]] + [[]] * (before + behind > 0)
+    symbols, counts = torch.tensor(list(itertools.chain(*items))), torch.tensor(list(map(len, items)))
+    first, last = torch.arange(before) + 90, torch.arange(behind) + 80
+    chosen = torch.tensor([2, 0, 3, *range(4, len(items))])
+    x, mask = rows(symbols, (counts.cumsum(0) - counts)[chosen], counts[chosen], first, last)
+    assert x.shape == mask.shape == (len(chosen), before + 4 + behind)
+    for row, kept, item in zip(x, mask, [items[place] for place in chosen], strict=True):
+        assert row[kept].tolist() == [*first.tolist(), *item, *last.tolist()]
+        assert row[~kept].tolist() == [0] * int((~kept).sum())
+        assert kept.tolist() == sorted(kept.tolist(), reverse=True)
 
 
 @pytest.mark.parametrize("name", MODELS)

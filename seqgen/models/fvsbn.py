@@ -88,7 +88,7 @@ class FVSBN(Model):
         order = self.ordering.of_context(context)
         ranks = order.ranks
         inputs = F.pad(self.output.embed(x).to(self.weight.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
-        weight = masked(self.weight.flatten(2), ranks, 1 + ranks.repeat_interleave(self.output.width))
+        weight = masked(self.weight, ranks, 1 + ranks)
         rows = F.linear(inputs.index_select(1, ranks).flatten(1), weight.flatten(0, 1))
         rows = rows + self._biases(context, len(x))
         return rows.view(len(x), *self.bias.shape).index_select(1, order.permutation[: x.shape[1]])

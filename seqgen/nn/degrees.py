@@ -1,10 +1,11 @@
 """MADE masks: keep W[i, j] where m_i >= m_j."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
+from torch.utils.weak import WeakIdKeyDictionary
 
 
 class Masked(torch.autograd.Function):
@@ -37,7 +38,31 @@ def _masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
     return weight * mask.to(weight.dtype).view(len(a), *(1 for _ in weight.shape[1:-1]), len(b))
 
 
+class Kept(NamedTuple):
+    """Masked weights, and what they were made of."""
+
+    version: int
+    a: Tensor
+    b: Tensor
+    found: Tensor
+
+
+_KEPT = WeakIdKeyDictionary()
+"""The last masked weights of a parameter, for passes without gradients."""
+
+
 def masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
-    """Weights (M, N) or (M, P, N), kept where a (M,) >= b (N,), else 0. Differentiable in the weights."""
-    found: Tensor = Masked.apply(weight, a, b)  # type: ignore[no-untyped-call]
-    return found
+    """Weights (M, N), (M, P, N) or (M, P, N, Q), kept where a (M,) >= b (N,), else 0. Differentiable in the weights.
+
+    Without gradients they are computed anew only where the weights, a or b have changed.
+    """
+    flat = weight.flatten(2) if weight.ndim == 4 else weight
+    b = b.repeat_interleave(weight.shape[3]) if weight.ndim == 4 else b
+    if torch.is_grad_enabled() or not isinstance(weight, nn.Parameter) or weight.is_inference():
+        found: Tensor = Masked.apply(flat, a, b)  # type: ignore[no-untyped-call]
+        return found
+    kept: Kept | None = _KEPT.get(weight)  # type: ignore[no-untyped-call]
+    if kept is None or kept.version != weight._version or not (torch.equal(kept.a, a) and torch.equal(kept.b, b)):
+        kept = Kept(weight._version, a.clone(), b.clone(), _masked(flat.detach(), a, b))
+        _KEPT[weight] = kept
+    return kept.found
