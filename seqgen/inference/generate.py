@@ -172,12 +172,12 @@ def _compiled(sampler: Sampler, source: Noise | GivenNoise) -> Iterator[Tensor]:
             return
         began = time.perf_counter()
         chunk = sampler.draw(noise)
+        took = time.perf_counter() - began
         if chunk.shape[1]:
             yield chunk
         if chunk.shape[1] < noise.shape[1]:
             return
-        wanted = columns * SECONDS / max(1e-9, time.perf_counter() - began)
-        columns = int(min(max(1, wanted), 4 * columns, LARGEST))
+        columns = int(min(max(1, columns * SECONDS / max(1e-9, took)), 4 * columns, LARGEST))
 
 
 def _plain(model: Model, source: Noise | GivenNoise, request: Request) -> Iterator[Tensor]:

@@ -1,11 +1,12 @@
 """MADE masks: keep W[i, j] where m_i >= m_j."""
 
+import functools
+import weakref
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
-from torch.utils.weak import WeakIdKeyDictionary
 
 
 class Masked(torch.autograd.Function):
@@ -39,16 +40,22 @@ def _masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
 
 
 class Kept(NamedTuple):
-    """Masked weights, and what they were made of."""
+    """Masked weights, and what they were made of: a version of a parameter, and the two sides of the comparison."""
 
+    owner: "weakref.ref[nn.Parameter]"
     version: int
     a: Tensor
     b: Tensor
     found: Tensor
 
 
-_KEPT = WeakIdKeyDictionary()
-"""The last masked weights of a parameter, for passes without gradients."""
+_KEPT: dict[int, Kept] = {}
+"""The last masked weights of a parameter, by its identity, for passes without gradients."""
+
+
+def _forget(key: int, _: Any) -> None:
+    """What has been kept of a parameter that is no more."""
+    _KEPT.pop(key, None)
 
 
 def masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -61,8 +68,15 @@ def masked(weight: Tensor, a: Tensor, b: Tensor) -> Tensor:
     if torch.is_grad_enabled() or not isinstance(weight, nn.Parameter) or weight.is_inference():
         found: Tensor = Masked.apply(flat, a, b)  # type: ignore[no-untyped-call]
         return found
-    kept: Kept | None = _KEPT.get(weight)  # type: ignore[no-untyped-call]
-    if kept is None or kept.version != weight._version or not (torch.equal(kept.a, a) and torch.equal(kept.b, b)):
-        kept = Kept(weight._version, a.clone(), b.clone(), _masked(flat.detach(), a, b))
-        _KEPT[weight] = kept
+    kept, same = _KEPT.get(id(weight)), False
+    if kept is not None and kept.owner() is weight and kept.version == weight._version:
+        same = torch.equal(kept.a, a) and torch.equal(kept.b, b)
+    if kept is None or not same:
+        kept = _KEPT[id(weight)] = Kept(
+            weakref.ref(weight, functools.partial(_forget, id(weight))),
+            weight._version,
+            a.clone(),
+            b.clone(),
+            _masked(flat.detach(), a, b),
+        )
     return kept.found

@@ -78,8 +78,8 @@ class LogitCategorical(distributions.Categorical):
 
     def log_prob(self, value: Tensor) -> Tensor:
         """log p of symbols, in nats."""
-        shape = torch.broadcast_shapes(value.shape, self.batch_shape)  # type: ignore[no-untyped-call]
-        logits, index = self._param.expand(*shape, -1), value.long().expand(shape).unsqueeze(-1)
+        value, _ = torch.broadcast_tensors(value, self._param[..., 0])  # type: ignore[no-untyped-call]
+        logits, index = self._param.expand(*value.shape, -1), value.long().unsqueeze(-1)
         log_prob: Tensor = logits.gather(-1, index).squeeze(-1) - self._param.logsumexp(-1)
         return log_prob
 
