@@ -18,7 +18,7 @@ from seqgen.data.text import Text
 from seqgen.models import FVSBN, MADE, NADE, RNN
 from seqgen.outputs import Bernoulli
 from seqgen.training import fit
-from seqgen.training.module import Training
+from seqgen.training.module import Training, bfloat16_slowdown
 from seqgen.training.run_folder import RunFolder
 
 
@@ -369,6 +369,22 @@ def test_mixed_precision_trains_and_judges_in_float32(tmp_path: Path) -> None:
     nats = [score.total.nats_per_symbol for score in model.score_pieces([PROSE[-100:-40]])]
     assert abs(nats[0] - float(rows(tmp_path / "run")[-1]["val_nats"])) < 0.2
     assert {parameter.dtype for parameter in model.model.parameters()} == {torch.float32}
+
+
+@pytest.mark.parametrize(("slowdown", "said"), [(46.5, True), (0.6, False)])
+def test_a_precision_that_is_slower_here_is_mentioned(
+    tmp_path: Path, slowdown: float, said: bool, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr("seqgen.training.module.bfloat16_slowdown", lambda: slowdown)
+    config = settings(tmp_path, "text")
+    config["trainer"] |= {"precision": "bf16-mixed", "max_steps": 3}
+    assert train(tmp_path / "run", config) == 0
+    note = "note: products in bfloat16 take 46.5 times as long as in float32 on this processor"
+    assert (note in capsys.readouterr().err.splitlines()) == said
+
+
+def test_the_slowdown_is_measured() -> None:
+    assert 0.01 < bfloat16_slowdown(64) < 1000
 
 
 def test_mixed_precision_is_refused_where_parameters_need_more_digits(tmp_path: Path) -> None:

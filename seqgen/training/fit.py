@@ -162,7 +162,8 @@ def _fit(parser: ArgumentParser, config: Namespace) -> int:
     watch.config = _dump(parser, _kept(config))
     data.setup()
     module.connect(data)
-    module.check_precision(str(trainer.precision))
+    if (slow := module.check_precision(str(trainer.precision))) is not None:
+        print(f"note: {slow}", file=sys.stderr)
     loaders = data.train_dataloader(), data.val_dataloader()
     interval = trainer.val_check_interval
     if trainer.check_val_every_n_epoch is not None and isinstance(interval, int) and interval > len(loaders[0]):
