@@ -1,5 +1,6 @@
 """FVSBN, NADE and MADE beyond the laws: their formulas, what goes wrong in others, memory, and what they refuse."""
 
+import gc
 import itertools
 import math
 from collections.abc import Callable
@@ -125,26 +126,35 @@ def test_conditionals_are_sure_where_the_data_are() -> None:
 def test_masks_are_applied_again_only_where_something_changed(
     make: Callable[..., Model], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Without gradients; with them the weights of each pass have their own history."""
+    """The masks of a parameter are kept, and go with it; changed weights are seen."""
     model, x, applied = make(Bernoulli(), orders=0), bits(3), []
-    computed = seqgen.nn.degrees._masked
-    monkeypatch.setattr(seqgen.nn.degrees, "_masked", lambda *arguments: applied.append(0) or computed(*arguments))
+    computed = seqgen.nn.degrees._mask
+    monkeypatch.setattr(seqgen.nn.degrees, "_mask", lambda *arguments: applied.append(0) or computed(*arguments))
     contexts = [None, Context(order=model.order_number(1))]
     for _ in range(2):
         for context in contexts:
             applied.clear()
-            expected = model(x, context).detach()  # with gradients
+            expected = model(x, context)  # with gradients
             assert applied
+            applied.clear()
+            assert torch.equal(model(x, context), expected)
+            gradients = torch.autograd.grad(expected.sum(), list(model.parameters()))
+            for one, parameter in zip(gradients, model.parameters(), strict=True):
+                assert one.shape == parameter.shape
             with torch.no_grad():
-                applied.clear()
-                assert torch.equal(model(x, context), expected)
-                assert applied
-                applied.clear()
-                assert torch.equal(model(x, context), expected)
-                assert not applied
-        with torch.no_grad():
-            for parameter in model.parameters():
-                parameter.mul_(1.5)
+                first, again = (model(x, context) for _ in range(2))
+                assert torch.equal(first, expected)
+                assert torch.equal(again, expected)
+            assert not applied
+            with torch.no_grad():
+                for parameter in model.parameters():
+                    parameter.mul_(1.5)
+                assert not torch.equal(model(x, context), expected)
+            assert not applied
+    kept = len(seqgen.nn.degrees._KEPT)
+    del model, parameter, expected, gradients
+    gc.collect()
+    assert len(seqgen.nn.degrees._KEPT) < kept
 
 
 def test_one_draw_costs_as_much_as_one_evaluation(monkeypatch: pytest.MonkeyPatch) -> None:

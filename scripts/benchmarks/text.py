@@ -154,7 +154,10 @@ def fitting(path: Path, seconds: float) -> Contender:
             callbacks=[clock],
             **quiet,
         )
-        trainer.fit(Training(make), datamodule=Text(str(path), batch_size=BATCH, length=LENGTH))
+        module, data = Training(make), Text(str(path), batch_size=BATCH, length=LENGTH)
+        data.setup()
+        module.connect(data)
+        trainer.fit(module, data.train_dataloader())
         return (len(clock.ends) - 1) * BATCH * LENGTH / (clock.ends[-1] - clock.ends[0])
 
     return run

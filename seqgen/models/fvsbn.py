@@ -89,9 +89,9 @@ class FVSBN(Model):
         ranks = order.ranks
         inputs = F.pad(self.output.embed(x).to(self.weight.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
         weight = masked(self.weight, ranks, 1 + ranks)
-        rows = F.linear(inputs.index_select(1, ranks).flatten(1), weight.flatten(0, 1))
+        rows = F.linear(permute(inputs, 1, ranks).flatten(1), weight.flatten(0, 1))
         rows = rows + self._biases(context, len(x))
-        return rows.view(len(x), *self.bias.shape).index_select(1, order.permutation[: x.shape[1]])
+        return permute(rows.view(len(x), *self.bias.shape), 1, order.permutation)[:, : x.shape[1]]
 
     def start(self, batch: int, context: Context | None = None) -> tuple[Tensor, Sums]:
         """Parameters (B, P) of the first symbol, and the state with biases alone."""

@@ -143,7 +143,7 @@ class MADE(Model):
         order = self.ordering.of_context(context)
         ranks, (*biases, readout_bias) = order.ranks, self.biases(context, len(x))
         inputs = F.pad(self.output.embed(x).to(self.bias.dtype), (0, 0, 0, self.ordering.dimensions - x.shape[1]))
-        values = inputs.index_select(1, ranks).flatten(1)  # (B, D E), in the natural order
+        values = permute(inputs, 1, ranks).flatten(1)  # (B, D E), in the natural order
         positions = 1 + ranks.repeat_interleave(self.output.width)
         units, below = values, positions
         for layer, bias, degrees in zip(self.layers, biases, self.degrees(order.connectivity), strict=True):
@@ -152,7 +152,7 @@ class MADE(Model):
         rows = readout_bias + _masked_readout(units, self.readout, ranks, below)
         if self.direct is not None:
             rows = rows + _masked_readout(values, self.direct, ranks, positions)
-        return rows.index_select(1, order.permutation[: x.shape[1]])
+        return permute(rows, 1, order.permutation)[:, : x.shape[1]]
 
     def biases(self, context: Context | None, batch: int) -> list[Tensor]:
         """Biases with the label embeddings added: (B, H) or (1, H) of each layer, and (B, D, P) of the parameters."""
