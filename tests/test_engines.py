@@ -4,11 +4,13 @@ SEQGEN_LAW_SYMBOLS is how many symbols each model is held to the law on (default
 NUMBA_CPU_FEATURES choose another processor to compile for.
 """
 
+import gc
 import itertools
 import os
 import subprocess
 import sys
 import threading
+import weakref
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +25,11 @@ import seqgen
 import seqgen.engines
 from seqgen import SeqgenError
 from seqgen.codecs import Chars
-from seqgen.engine import OFFERS, Request, Unsupported, sampler
+from seqgen.engine import OFFERS, Choice, Request, Unsupported, sampler
 from seqgen.engines import cache, program
 from seqgen.inference.generate import Noise, chunks, draw_noise, sample
 from seqgen.model import Context, Model
-from seqgen.models import MADE, NADE, RNN, NGram, WaveNet
+from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, WaveNet
 from seqgen.nn.rounding import KINDS, rounded
 from seqgen.output import PLAIN, Output, Sampling
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
@@ -165,12 +167,45 @@ def test_temperatures_of_mixtures(output: Output, temperature: float) -> None:
     assert differences(model, draw_noise(20, 20, seed=1), Sampling(temperature)) == 0
 
 
-def test_what_an_output_refuses_is_refused() -> None:
-    for loop in ("plain", "compiled", "auto"):
+@pytest.mark.parametrize("loop", ["plain", "compiled", "auto"])
+def test_what_an_output_refuses_is_refused(loop: Choice) -> None:
+    """At once, and by a sampler that has drawn before."""
+    numbers, classes = RNN(Gaussians()), RNN(Categorical(3))
+    for _ in range(2):
         with pytest.raises(SeqgenError, match="top_k is 3, expected 0: a mixture has a temperature only"):
-            sample(RNN(Gaussians()), draw_noise(1, 3, seed=1), Sampling(top_k=3), loop=loop)  # type: ignore[arg-type]
+            sample(numbers, draw_noise(1, 3, seed=1), Sampling(top_k=3), loop=loop)
         with pytest.raises(SeqgenError, match="exclude lists all 3 classes"):
-            sample(RNN(Categorical(3)), draw_noise(1, 3, 1), Sampling(exclude=(0, 1, 2)), loop=loop)  # type: ignore[arg-type]
+            sample(classes, draw_noise(1, 3, 1), Sampling(exclude=(0, 1, 2)), loop=loop)
+        with pytest.raises(IndexError):
+            sample(classes, draw_noise(1, 3, 1), Sampling(exclude=(7,)), loop=loop)
+        for model in (numbers, classes):
+            sample(model, draw_noise(1, 3, 1), loop=loop)
+
+
+@pytest.mark.parametrize("loop", ["plain", "compiled"])
+def test_no_more_symbols_than_a_model_has_variables(loop: Choice) -> None:
+    model = NADE(Bernoulli(), dimensions=10, hidden=8)
+    sample(model, draw_noise(1, 10, seed=1), loop=loop)
+    with pytest.raises(SeqgenError, match=r"a sequence .*11 symbols.*, expected at most 10"):
+        sample(model, draw_noise(1, 11, seed=1), loop=loop)
+
+
+def test_an_output_of_one_class() -> None:
+    for model in (RNN(Categorical(1)), WaveNet(Categorical(1), layers=2), NADE(Categorical(1), dimensions=5)):
+        assert differences(model, draw_noise(2, 5, seed=1)) == 0
+
+
+def test_no_number_is_the_end_of_a_sequence_without_one() -> None:
+    """Such as -1, which is drawn here for certain and stands in a prompt."""
+    for kind in (NADE, FVSBN):
+        model = kind(Gaussians(), dimensions=6)
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.zero_()
+            (model.readout_bias if kind is NADE else model.bias)[:, 0] = -1.0
+        assert sample(model, draw_noise(2, 6, seed=1), Sampling(0), loop="compiled").tolist() == [[-1.0] * 6] * 2
+    picture = perturbed(PixelCNN(Gaussians(), height=3, width=4, filters=4))
+    assert differences(picture, draw_noise(2, 6, seed=1), prompt=torch.full((2, 6), -1.0)) == 0
 
 
 @pytest.mark.parametrize("known", [1, 2, 16, 17, 40])
@@ -289,14 +324,76 @@ def test_changed_weights_are_seen() -> None:
     assert differences(model, draw_noise(5, 9, seed=1)) == 0
 
 
-@every_output
-def test_weights_that_are_not_numbers(output: Output) -> None:
-    model = RNN(output, hidden=20)
+@pytest.mark.parametrize("name", COMPILED)
+def test_a_fused_optimizer_changes_weights(name: str) -> None:
+    """It gives them no new version."""
+    model = perturbed(MODELS[name]())
+    batch, length = 3, lengths(model)[1]
+    context = draw_context(model, batch, torch.Generator().manual_seed(3))
+    noise = draw_noise(batch, min(length, 12), seed=1)
+    optimizer = torch.optim.AdamW(model.parameters(), lr=0.05, fused=True)
+    for _ in range(3):
+        x = sample(model, noise, context=context, loop="compiled").clone()
+        assert differences(model, noise, context=context) == 0
+        optimizer.zero_grad()
+        nats = model.log_prob(x, context)
+        with torch.no_grad():
+            torch.testing.assert_close(model.log_prob(x, context), nats, rtol=1e-4, atol=1e-5)
+        nats.sum().backward()
+        optimizer.step()
+
+
+def test_a_model_that_is_no_more_needs_no_memory() -> None:
+    for name in COMPILED:
+        model = perturbed(MODELS[name]())
+        context = draw_context(model, 1, torch.Generator().manual_seed(3))
+        sample(model, draw_noise(1, 4, seed=1), context=context, loop="compiled")
+        gone = weakref.ref(model)
+        del model
+        gc.collect()
+        assert gone() is None, name
+
+
+@pytest.mark.parametrize("kind", [RNN, NADE, MADE, FVSBN, WaveNet, PixelCNN])
+def test_a_model_elsewhere_has_the_plain_loop(kind: Any) -> None:
+    sizes = {WaveNet: {"layers": 2}, PixelCNN: {"height": 2, "width": 2}, RNN: {}}.get(kind, {"dimensions": 4})
+    model = kind(Bernoulli(), **sizes).to("meta")
+    request = Request(PLAIN, None, torch.zeros(1, 1, device="meta"), None, 0, 4)
+    with pytest.raises(Unsupported, match="the weights are float32 on meta, expected float32 on cpu"):
+        sampler(model, request)
+
+
+@pytest.mark.parametrize("wrong", [[torch.nan] * 3, [0, torch.nan, 0], [torch.inf, 0, 0], [-torch.inf] * 3])
+@pytest.mark.parametrize("sampling", [PLAIN, Sampling(0), Sampling(0.5), Sampling(top_k=2)])
+def test_parameters_that_are_not_numbers(wrong: list[float], sampling: Sampling) -> None:
+    """In the compiled draw itself, of a sampler that has been checked before."""
+    model = RNN(Categorical(3), hidden=20)
     sample(model, draw_noise(1, 3, seed=1), loop="compiled")
-    with torch.no_grad():
-        model.initial.fill_(torch.nan)
+    _, state = model.start(1)
+    drawing = sampler(model, Request(sampling, None, torch.tensor([wrong]), state, 0, 3))
     with pytest.raises(SeqgenError, match="NaN, expected a number: the model has diverged"):
-        sample(model, draw_noise(1, 3, seed=1), loop="compiled")
+        drawing.draw(draw_noise(1, 3, seed=1))
+
+
+@every_output
+@pytest.mark.parametrize("where", ["initial", "weight_hh", "readout", "norm"])
+def test_states_that_are_not_numbers(output: Output, where: str) -> None:
+    """NaN in the middle of a program reaches the draw."""
+    model = perturbed(RNN(output, cell="gru", hidden=20, layer_norm=True))
+    with torch.inference_mode():
+        parameters, state = model.start(2)
+        drawing = sampler(model, Request(PLAIN, None, parameters, state, 0, 30))
+        drawing.draw(draw_noise(2, 3, seed=1))
+        layout = program._LAYOUTS[model][1][b""]
+        assert layout is not None
+        place = {"initial": layout.states[0][0], "weight_hh": layout.bias}.get(where)  # type: ignore[attr-defined]
+        if place is not None:
+            drawing.set(place, torch.full((2, 16), torch.nan))  # type: ignore[attr-defined]
+        else:
+            layout.code.constants[:] = np.nan if where == "norm" else layout.code.constants
+            layout.code.weights[-300:] = np.nan
+    with pytest.raises(SeqgenError, match="NaN, expected a number: the model has diverged"):
+        drawing.draw(draw_noise(2, 3, seed=1))
 
 
 def test_a_model_in_training_is_sampled_as_it_is() -> None:
@@ -407,7 +504,9 @@ def compiled_again(caplog: pytest.LogCaptureFixture) -> bool:
     """Call a function that is cached on disk, as a new process would; whether it was compiled."""
     caplog.clear()
     assert cache.cached(njit(plus_one))(1) == 2
-    return caplog.messages == ["note: compiling the sampler for this processor, once; that takes about 10 s"]
+    return caplog.messages == [
+        "note: compiling the sampler for this processor and type of weights, once; it takes about 10 s"
+    ]
 
 
 def plus_one(x: Any) -> Any:

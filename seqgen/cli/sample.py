@@ -58,7 +58,7 @@ def _stream(pipeline: "Pipeline", request: "Request") -> None:
     choices = {**request.choices, "report": loops.append}
     pieces = pipeline.stream(label=request.label, condition=request.condition, **choices)
     pipeline.modality.stream(pipeline.codec, pieces, sys.stdout)
-    if request.choices["engine"] != "auto":
+    if request.choices["engine"] != "auto" and loops:
         warn(f"engine: {', '.join(loops)}")
     _remark(pipeline, [], request)
 
@@ -70,7 +70,7 @@ def _sample(pipeline: "Pipeline", n: int, request: "Request", as_json: bool) -> 
         items = pipeline.sample(
             n, label=request.label, condition=request.condition, watch=watch, report=loops.append, **request.choices
         )
-    if request.choices["engine"] != "auto":
+    if request.choices["engine"] != "auto" and loops:
         warn(f"engine: {', '.join(loops)}")
     _remark(pipeline, items, request)
     document = {**request.choices, "engine": ", ".join(loops), "label": request.label}
@@ -124,4 +124,4 @@ def _progress(pipeline: "Pipeline", n: int, loops: list[str]) -> Iterator[Callab
 
         yield watch
     if (told := speed()) is not None:
-        warn(f"{told} ({', '.join(loops)})")
+        warn(f"{told} ({', '.join(loops) or 'nothing drawn'})")

@@ -92,8 +92,8 @@ def round_weights(run: str | Path, out: Path, kind: str, device: str = "cpu") ->
     `bits` is what the rounding costs on the run's held-out data, None for a model folder, which has none. Raises
     SeqgenError for a place that is taken.
     """
-    if out.exists():
-        raise SeqgenError(f"{out} is there already, expected a new folder")
+    if out.exists() or not out.absolute().parent.is_dir():
+        raise SeqgenError(f"got {str(out)!r} as the folder to write, expected a new one in a folder that is there")
     pipeline = load(run, device)
     rounded, bits = pipeline.rounded(kind), None
     if (Path(run) / "config.yaml").is_file():

@@ -11,6 +11,7 @@ import contextlib
 import hashlib
 import logging
 import shutil
+import time
 from pathlib import Path
 
 import llvmlite
@@ -18,13 +19,17 @@ import numba
 from numba.core.caching import CompileResultCacheImpl, FunctionCache, _CacheLocator
 
 from seqgen.media.files import cache
+from seqgen.outputs.gaussians import BISECTIONS
+from seqgen.outputs.mixture import MAX_LOG_SCALE
 
 LOG = logging.getLogger("seqgen")
+UNUSED = 30 * 24 * 3600
+"""Seconds after which a folder of another version is deleted."""
 
 
 def stamp() -> str:
     """A hash of everything that is compiled and of the compiler."""
-    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__}".encode())
+    found = hashlib.sha256(f"{numba.__version__} {llvmlite.__version__} {BISECTIONS} {MAX_LOG_SCALE}".encode())
     for path in sorted(Path(__file__).parent.glob("*.py")):
         found.update(path.read_bytes())
     return found.hexdigest()[:16]
@@ -75,13 +80,17 @@ class Cache(FunctionCache):
             shutil.rmtree(self._cache_path, ignore_errors=True)
             found = None
         if found is None:
-            LOG.warning("note: compiling the sampler for this processor, once; that takes about 10 s")
+            LOG.warning("note: compiling the sampler for this processor and type of weights, once; it takes about 10 s")
         return found
 
     def save_overload(self, signature, result) -> None:
         """Write it, if the folder can be written."""
         with contextlib.suppress(Exception):
-            Path(self._cache_path).mkdir(parents=True, exist_ok=True)
+            place = Path(self._cache_path)
+            place.mkdir(parents=True, exist_ok=True)
+            for other in place.parent.iterdir():  # of other versions, which nobody has compiled for in weeks
+                if time.time() - other.stat().st_mtime > UNUSED:
+                    shutil.rmtree(other, ignore_errors=True)
             super().save_overload(signature, result)
 
 

@@ -108,14 +108,16 @@ def _plain(memory, place, size, probs, u):
     """The first class whose cumulative probability exceeds u."""
     top = memory[place]
     for k in range(size):
+        if math.isnan(memory[place + k]):
+            return np.nan
         top = max(top, memory[place + k])
+    if math.isinf(top):
+        return np.nan
     for k in range(0, size, 16):
         store(probs, k, exp(sub(load(memory, place + k), splat(F(top)))))
     whole = 0.0
     for k in range(size):
         whole += probs[k]
-    if math.isnan(whole):
-        return np.nan
     return _inverse_cdf(probs, 0, size, u * whole)
 
 
@@ -143,8 +145,10 @@ def _restricted(size, temperature, top_k, top_p, excluded, logits, ranks, u):
             logits[k] = -np.inf
         if logits[k] > top:
             top, mode = logits[k], k
+    if mode < 0 or math.isinf(top):
+        return np.nan
     if temperature == 0.0:
-        return np.float64(max(mode, 0))
+        return np.float64(mode)
     whole = 0.0
     for k in range(size):
         logits[k] = (logits[k] - top) / max(temperature, SMALLEST)
@@ -222,7 +226,7 @@ def _components(memory, place, kind, count, levels, floor, temperature, offsets,
         whole += scratch[j]
     for j in range(count):
         scratch[j] /= whole
-    return True
+    return not math.isnan(whole)
 
 
 @njit

@@ -159,7 +159,7 @@ def _dots(memory, y, a, x, n, first, last, weights, w, constants, scale, floor):
     for p in range(first, last):
         value = dot(memory, x, n, weights, w + p * n)
         value = memory[a + p] + (value * constants[scale + p] if scale >= 0 else value)
-        memory[y + p] = max(value, floor)
+        memory[y + p] = floor if value < floor else value  # in this order, for NaN
 
 
 @njit
@@ -274,7 +274,7 @@ def run(code, memory, base, rows, count, wide, time, pending, last, outside, how
                 return -1, column
             symbols[number, column] = x
             last[number] = x
-            if x != end:
+            if given or x != end:
                 base[kept], rows[kept] = base[row], number
                 kept += 1
         count = kept

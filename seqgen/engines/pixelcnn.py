@@ -52,7 +52,7 @@ class Image(Layout):
         """Embed a symbol behind those of the earlier channels."""
         width = (self.numbers - 1) // self.model.channels
         extra = -1
-        if width == 1:
+        if width == 1 and self.model.output.classes != 1:
             values = self.model.embed(torch.tensor([[0, 1]]).to(self.model.output.dtype)).flatten()
             extra = self.program.constant(torch.stack([values[1] - values[0], values[0]]))
         self.program.add(Op.INPUT, self.inputs[0], y_step=width, m=width, extra=extra)

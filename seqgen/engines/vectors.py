@@ -155,8 +155,17 @@ def _fma(builder, a, b, c):
     return _call(builder, "fmuladd", a, b, c)
 
 
-def _exp(builder, x):
-    x = _call(builder, "minnum", _call(builder, "maxnum", x, _constant(-87.0)), _constant(88.0))
+def _unless_nan(builder, x, y, value):
+    """A value, or x + y where one of them is NaN, which minnum and maxnum drop."""
+    return builder.select(builder.fcmp_unordered("uno", x, y), builder.fadd(x, y), value)
+
+
+def _clamped(builder, x, low, high):
+    return _call(builder, "minnum", _call(builder, "maxnum", x, _constant(low)), _constant(high))
+
+
+def _exp(builder, given):
+    x = _clamped(builder, given, -87.0, 88.0)
     n = _call(builder, "rint", builder.fmul(x, _constant(1.44269504)))
     r = _fma(builder, n, _constant(2.12194440e-4), _fma(builder, n, _constant(-0.693359375), x))
     p = _constant(1 / 5040)
@@ -165,7 +174,8 @@ def _exp(builder, x):
     p = builder.fadd(_fma(builder, builder.fmul(p, r), r, r), _constant(1.0))
     whole = ir.VectorType(ir.IntType(32), LANES)
     biased = builder.add(builder.fptosi(n, whole), ir.Constant(whole, [127] * LANES))
-    return builder.fmul(p, builder.bitcast(builder.shl(biased, ir.Constant(whole, [23] * LANES)), FLOATS))
+    power = builder.bitcast(builder.shl(biased, ir.Constant(whole, [23] * LANES)), FLOATS)
+    return _unless_nan(builder, given, given, builder.fmul(p, power))
 
 
 def _exp_of_minus(builder, x):
@@ -181,16 +191,16 @@ def _tanh(builder, x):
 
 
 def _gate(builder, x, y):
-    twice = _call(builder, "minnum", _call(builder, "maxnum", builder.fadd(x, x), _constant(-40.0)), _constant(40.0))
-    e = _exp_of_minus(builder, twice)
+    e = _exp_of_minus(builder, _clamped(builder, builder.fadd(x, x), -40.0, 40.0))
     whole = builder.fmul(builder.fadd(_constant(1.0), e), builder.fadd(_constant(1.0), _exp_of_minus(builder, y)))
-    return builder.fdiv(builder.fsub(_constant(1.0), e), whole)
+    return _unless_nan(builder, x, y, builder.fdiv(builder.fsub(_constant(1.0), e), whole))
 
 
 add, sub, mul = (
     _function(lambda builder, a, b, name=name: getattr(builder, name)(a, b), 2) for name in ("fadd", "fsub", "fmul")
 )
-greatest = _function(lambda builder, a, b: _call(builder, "maxnum", a, b), 2)
+greatest = _function(lambda builder, a, b: builder.select(builder.fcmp_unordered("ugt", a, b), a, b), 2)
+"""The greater of a and b, a where it is NaN."""
 fma = _function(_fma, 3)
 """a b + c."""
 exp = _function(_exp, 1)

@@ -45,11 +45,13 @@ class WaveNetLayout(Layout):
         kernel, size = self.model.kernel, self.model.residual_size
         weight = self.model.taps[layer, : kernel * size].reshape(kernel, size, 2, -1)
         missing = self.half - self.model.gate, self.size - self.model.residual_size
-        return F.pad(weight, (0, missing[0], 0, 0, 0, missing[1])).flatten(2).flatten(0, 1)
+        padded_taps: Tensor = F.pad(weight, (0, missing[0], 0, 0, 0, missing[1]))
+        return padded_taps.flatten(2).flatten(0, 1)
 
     def _skip(self, layer: int) -> Tensor:
         """The weights (G, S) from a layer to the skip sum."""
-        return self.model.skip.weight[:, layer * self.model.gate : (layer + 1) * self.model.gate].t()
+        weight: Tensor = self.model.skip.weight[:, layer * self.model.gate : (layer + 1) * self.model.gate]
+        return weight.t()
 
     def _halves(self, gates: Tensor) -> Tensor:
         """Biases of gates (..., L, B, 2 G) as rows (B, ..., L 2 G), padded."""

@@ -134,6 +134,8 @@ def chunks(
     """
     source = GivenNoise(noise) if isinstance(noise, Tensor) else noise
     batch, length = source.shape
+    if loop not in engine.CHOICES:
+        raise SeqgenError(f"engine is {loop!r}, expected one of {', '.join(engine.CHOICES)}")
     if not length:  # the prompt may be the whole item
         return
     parameters, state = model.start(batch, context)
@@ -150,8 +152,6 @@ def chunks(
 
 def _sampler(model: Model, request: Request, loop: Choice) -> tuple[Sampler | None, str]:
     """A compiled sampler or None, and which loop that is, and why."""
-    if loop not in engine.CHOICES:
-        raise SeqgenError(f"engine is {loop!r}, expected one of {', '.join(engine.CHOICES)}")
     if loop == "plain":
         return None, "plain loop, as asked for"
     import seqgen.engines  # noqa: F401, it takes half a second, and registers the samplers

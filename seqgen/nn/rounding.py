@@ -25,6 +25,8 @@ def rounded(model: M, kind: str) -> M:
     """
     if kind not in KINDS:
         raise SeqgenError(f"got weights of {kind!r}, expected one of {', '.join(KINDS)}")
+    if wrong := {one.dtype for one in model.parameters()} - {torch.float32}:
+        raise SeqgenError(f"the weights are {str(wrong.pop())[6:]}, expected float32, of which {kind} is a rounding")
     model, found = copy.deepcopy(model), False
     for name, tensor in model.state_dict().items():
         if tensor.dtype != torch.float32:
