@@ -47,6 +47,11 @@ class Sampling:
 PLAIN = Sampling()
 
 
+def diverged(what: str) -> SeqgenError:
+    """The error of a number that is NaN, such as a probability or a parameter."""
+    return SeqgenError(f"a {what} is NaN, expected a number: the model has diverged, or its weights are damaged")
+
+
 class Output(Configurable, ABC):
     """An output distribution: loss and sampler both interpret a model's parameters by it, so they cannot disagree.
 

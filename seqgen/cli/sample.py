@@ -58,9 +58,7 @@ def _stream(pipeline: "Pipeline", request: "Request") -> None:
     choices = {**request.choices, "report": loops.append}
     pieces = pipeline.stream(label=request.label, condition=request.condition, **choices)
     pipeline.modality.stream(pipeline.codec, pieces, sys.stdout)
-    if request.choices["engine"] != "auto" and loops:
-        warn(f"engine: {', '.join(loops)}")
-    _remark(pipeline, [], request)
+    _remark(pipeline, [], request, loops)
 
 
 def _sample(pipeline: "Pipeline", n: int, request: "Request", as_json: bool) -> None:
@@ -70,9 +68,7 @@ def _sample(pipeline: "Pipeline", n: int, request: "Request", as_json: bool) -> 
         items = pipeline.sample(
             n, label=request.label, condition=request.condition, watch=watch, report=loops.append, **request.choices
         )
-    if request.choices["engine"] != "auto" and loops:
-        warn(f"engine: {', '.join(loops)}")
-    _remark(pipeline, items, request)
+    _remark(pipeline, items, request, loops)
     document = {**request.choices, "engine": ", ".join(loops), "label": request.label}
     if request.condition is not None:
         document["context"] = str(request.condition)
@@ -95,7 +91,10 @@ def _write(path: Path, text: str) -> None:
     write_atomically(path, (text + "\n").encode("utf-8", "surrogatepass"))
 
 
-def _remark(pipeline: "Pipeline", items: list[Any], request: "Request") -> None:
+def _remark(pipeline: "Pipeline", items: list[Any], request: "Request", loops: list[str]) -> None:
+    """On standard error: which loop drew, where one was asked for, and what the modality has to say."""
+    if request.choices["engine"] != "auto" and loops:
+        warn(f"engine: {', '.join(loops)}")
     if (remark := pipeline.modality.remark(pipeline, items, request)) is not None:
         warn(f"note: {remark}")
 

@@ -12,15 +12,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.config import SeqgenError
 from seqgen.engine import Request, Sampler, Unsupported
 from seqgen.engines import draws
 from seqgen.engines.kernel import Code, Op, run
+from seqgen.engines.vectors import LANES
 from seqgen.model import Model
 from seqgen.nn.rounding import LEVELS
-from seqgen.output import Output
+from seqgen.output import Output, diverged
 
-LANES = 16
 PANEL = 64
 FEW = 8
 """Columns that are looked at first."""
@@ -55,18 +54,6 @@ def padded(length: int, unit: int = LANES) -> int:
     return -(-length // unit) * unit
 
 
-def narrow(weight: Tensor, kind: str) -> Weights:
-    """Weights (n, m) as `kind`: int8 with a scale for each of m columns, bfloat16 or float32."""
-    values = _array(weight)
-    if kind == "bfloat16":
-        return Weights((values.view(np.uint32) >> 16).astype(np.uint16), None)
-    if kind == "int8":
-        scale = int8_scale(values)
-        assert scale is not None  # asked before
-        return Weights(np.rint(values / scale).astype(np.int8), scale)
-    return Weights(values, None)
-
-
 def int8_scale(values: np.ndarray) -> np.ndarray | None:
     """Scales (m,) of which the columns (n, m) are multiples from -127 to 127, up to rounding; None if there are none.
 
@@ -87,12 +74,15 @@ def int8_scale(values: np.ndarray) -> np.ndarray | None:
     return None if len(left) else scale
 
 
-def narrowest(matrices: list[Tensor]) -> str:
-    """The narrowest type that holds all matrices (n, m); of int8 up to the rounding of float32."""
-    arrays = list(map(_array, matrices))
-    if all(int8_scale(array) is not None for array in arrays):
-        return "int8"
-    return "float32" if any((array.view(np.uint32) & 0xFFFF).any() for array in arrays) else "bfloat16"
+def narrowed(matrices: list[np.ndarray]) -> list[Weights]:
+    """All matrices (n, m) in the narrowest type that holds them all; of int8 up to the rounding of float32."""
+    scales = list(itertools.takewhile(lambda scale: scale is not None, map(int8_scale, matrices)))
+    if len(scales) == len(matrices):
+        pairs = zip(matrices, scales, strict=True)
+        return [Weights(np.rint(matrix / scale).astype(np.int8), scale) for matrix, scale in pairs]
+    if any((matrix.view(np.uint32) & 0xFFFF).any() for matrix in matrices):
+        return [Weights(matrix, None) for matrix in matrices]
+    return [Weights((matrix.view(np.uint32) >> 16).astype(np.uint16), None) for matrix in matrices]
 
 
 def _array(value: Tensor) -> np.ndarray:
@@ -222,17 +212,13 @@ class Program:
 
     def code(self) -> Code:
         """The program with packed weights."""
-        kind = narrowest([matrix.t() if by_rows else matrix for matrix, by_rows, *_ in self.matrices])
-        packed, places, scales = [np.zeros(0, np.float32 if kind == "float32" else np.int8)], [], []
-        position = 0
-        for matrix, by_rows, n, m in self.matrices:
-            weights = narrow(matrix.t() if by_rows else matrix, kind)
-            values = weights.values.T if by_rows else weights.values
-            rows = _by_rows(values, n) if by_rows else _in_panels(values, n, m)
-            scales.append(-1 if weights.scale is None else self.constant(torch.from_numpy(weights.scale)))
-            packed.append(rows)
+        arrays = [_array(matrix.t() if by_rows else matrix) for matrix, by_rows, *_ in self.matrices]
+        packed, places, scales, position = [], [], [], 0
+        for (_, by_rows, n, m), (values, scale) in zip(self.matrices, narrowed(arrays), strict=True):
+            packed.append(_by_rows(values.T, n) if by_rows else _in_panels(values, n, m))
+            scales.append(-1 if scale is None else self.constant(torch.from_numpy(scale)))
             places.append(position)
-            position += rows.size
+            position += packed[-1].size
         programs = {part: np.array(lines, np.int64).reshape(len(lines), 15) for part, lines in self.parts.items()}
         for line in itertools.chain(*programs.values()):
             if line[0] in (Op.PRODUCT, Op.DOT, Op.UNITS):
@@ -247,7 +233,7 @@ class Program:
             channels=self.channels,
             cell=self.cell,
             table=np.array([*self.table, 0], np.int64),
-            weights=np.concatenate(packed[1:] or packed),
+            weights=np.concatenate(packed or [np.zeros(0, np.float32)]),
             constants=np.concatenate([np.zeros(0, np.float32), *self.constants]),
             places=self.places,
             parameters=self.parameters.offset,
@@ -272,27 +258,23 @@ def _by_rows(values: np.ndarray, n: int) -> np.ndarray:
     return whole.reshape(-1)
 
 
-class Referred:
-    """An attribute that does not keep its value alive."""
-
-    def __get__(self, owner: Any, kind: Any = None) -> Any:
-        return owner.__dict__["_referred"]()
-
-    def __set__(self, owner: Any, value: Any) -> None:
-        owner.__dict__["_referred"] = weakref.ref(value)
-
-
 class Layout(ABC):
     """The program of a model, with its packed weights; `fill` writes a state of the plain loop to memory.
 
     It lives as long as its model, which it must not keep alive. Images have `beside` cells of zeros on either side.
     """
 
-    model: Any = Referred()
-    """The model, which is known before the program is."""
-
     def __init__(self, program: Program, beside: int = 0) -> None:
         self.program, self.code, self.beside = program, program.code(), beside
+
+    @property
+    def model(self) -> Any:
+        """The model, which is known before the program is."""
+        return self._model()
+
+    @model.setter
+    def model(self, model: Model) -> None:
+        self._model = weakref.ref(model)
 
     @abstractmethod
     def fill(self, memory: "Running", request: Request) -> None:
@@ -363,9 +345,7 @@ class Running(Sampler):
             self._pending, self._last, outside, self._how, noise.contiguous().numpy(), self._end, symbols, given,
         )  # fmt: skip
         if self._count < 0:
-            raise SeqgenError(
-                "a probability is NaN, expected a number: the model has diverged, or its weights are damaged"
-            )
+            raise diverged("probability")
         if drawn:
             self._time += drawn - (not self._pending)
             self._pending = True

@@ -242,7 +242,7 @@ def product(rows: int, columns: int):
     multiplied by the scales in `constants`. Several sums are kept for each column where a processor with few of them
     at work would wait for each addition.
     """
-    chains = 1 if rows * columns * (1 if WIDE else 2) >= 8 else max(1, 8 // (rows * columns * (1 if WIDE else 2)))
+    chains = max(1, 8 // (rows * columns * (1 if WIDE else 2)))
 
     @intrinsic
     def multiply(typing, memory, base, first, y, a, x, n, weights, w, constants, scale):
@@ -262,13 +262,12 @@ def product(rows: int, columns: int):
             def plus(offset, number):
                 return builder.add(offset, ir.Constant(whole, number))
 
-            zero = ir.Constant(FLOATS, [0.0] * LANES)
             panels = [builder.mul(n, ir.Constant(whole, column * LANES)) for column in range(columns)]
             sums = {}
             for row in range(rows):
                 for column in range(columns):
                     for chain in range(chains):
-                        value = zero
+                        value = _constant(0.0)
                         if not chain and not scaled:
                             value = _load(context, builder, kinds[0], place(row, plus(a, column * LANES)))
                         sums[row, column, chain] = cgutils.alloca_once_value(builder, value)

@@ -27,17 +27,11 @@ def rounded(model: M, kind: str) -> M:
         raise SeqgenError(f"got weights of {kind!r}, expected one of {', '.join(KINDS)}")
     if wrong := {one.dtype for one in model.parameters()} - {torch.float32}:
         raise SeqgenError(f"the weights are {str(wrong.pop())[6:]}, expected float32, of which {kind} is a rounding")
-    model, found = copy.deepcopy(model), False
-    for name, tensor in model.state_dict().items():
-        if tensor.dtype != torch.float32:
-            continue
-        if kind != "int8":
-            tensor.copy_(tensor.to(getattr(torch, kind)))
-        elif (parts := int8_parts(model, name, tensor)) is not None:
-            tensor.copy_(joined(*parts))
-            found = True
-    if kind == "int8" and not found:
+    stored = stored_weights(model, kind)
+    if kind == "int8" and not any(name.endswith(SCALE) for name in stored):
         raise SeqgenError(f"{type(model).__name__} has no weights for int8, expected those of another model or kind")
+    model = copy.deepcopy(model)
+    model.load_state_dict(read_weights(stored))
     return model
 
 

@@ -8,7 +8,7 @@ from torch.distributions.utils import lazy_property
 from torch.nn import functional as F
 
 from seqgen.config import SeqgenError
-from seqgen.output import PLAIN, Output, Sampling
+from seqgen.output import PLAIN, Output, Sampling, diverged
 
 
 class Categorical(Output):
@@ -133,5 +133,5 @@ def inverse_cdf(probs: Tensor, noise: Tensor) -> Tensor:
 def check_probs(probs: Tensor) -> Tensor:
     """The probabilities, unchanged. Raises SeqgenError for NaN, as a diverged model gives."""
     if math.isnan(probs.sum().item()):
-        raise SeqgenError("a probability is NaN, expected a number: the model has diverged, or its weights are damaged")
+        raise diverged("probability")
     return probs

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from seqgen.config import SeqgenError
-from seqgen.output import PLAIN, Sampling
+from seqgen.output import PLAIN, Sampling, diverged
 
 MAX_LOG_SCALE = 80.0
 """Log-scales are clamped to it: exp(80) is near the largest float32, and inf / inf must not occur."""
@@ -23,9 +23,7 @@ class Components(NamedTuple):
     def check(self) -> None:
         """Raises SeqgenError for NaN, as a diverged model gives."""
         if any(bool(part.isnan().any()) for part in self):
-            raise SeqgenError(
-                "a parameter is NaN, expected a number: the model has diverged, or its weights are damaged"
-            )
+            raise diverged("parameter")
 
 
 def components(parameters: Tensor, offsets: Tensor, unit: float, floor: float) -> Components:
