@@ -89,34 +89,34 @@ class Code(NamedTuple):
 @njit
 def _elementwise(op, memory, y, a, x, n, constants, c, value):
     """The operations on vectors of n numbers; c is a place in constants, value a number."""
-    if op == 2:
+    if op == Op.LOOKUP:
         for i in range(0, n, 16):
             store(memory, y + i, add(load(memory, a + i), load(constants, c + i)))
-    elif op == 3:
+    elif op == Op.SCALED:
         for i in range(0, n, 16):
             store(memory, y + i, fma(splat(value), load(constants, c + i), load(memory, a + i)))
-    elif op == 4:
+    elif op == Op.GATE:
         for i in range(0, n, 16):
             store(memory, y + i, gate(load(memory, x + i), load(memory, x + n + i)))
-    elif op == 5:
+    elif op == Op.RELU:
         for i in range(0, n, 16):
             store(memory, y + i, greatest(load(memory, x + i), splat(F(0.0))))
-    elif op == 6:
+    elif op == Op.SIGMOID:
         for i in range(0, n, 16):
             store(memory, y + i, sigmoid(load(memory, x + i)))
-    elif op == 7:
+    elif op == Op.TANH:
         for i in range(0, n, 16):
             store(memory, y + i, tanh(load(memory, x + i)))
-    elif op == 8:
+    elif op == Op.TIMES:
         for i in range(0, n, 16):
             store(memory, y + i, mul(load(memory, x + i), splat(value)))
-    elif op == 9:
+    elif op == Op.LSTM:
         for i in range(0, n, 16):
             new = mul(sigmoid(load(memory, x + i)), tanh(load(memory, x + 2 * n + i)))
             cell = fma(sigmoid(load(memory, x + n + i)), load(memory, a + i), new)
             store(memory, a + i, cell)
             store(memory, y + i, mul(sigmoid(load(memory, x + 3 * n + i)), tanh(cell)))
-    elif op == 10:
+    elif op == Op.GRU:
         for i in range(0, n, 16):
             reset = sigmoid(add(load(memory, x + i), load(memory, a + i)))
             update = sigmoid(add(load(memory, x + n + i), load(memory, a + n + i)))
@@ -173,45 +173,45 @@ def step(code, program, memory, base, rows, count, time, symbols, outside, colum
         y, a = line[2] + line[3] * place, line[4] + line[5] * place
         x, n, m = line[6], line[7], line[8]
         w, c, extra = line[9] + line[10] * place, line[11] + line[12] * place, line[13]
-        if op == 0:
+        if op == Op.PRODUCT:
             multiply(memory, base, count, y, a, x, n, m, weights, w, constants, c)
             continue
         for row in range(count):
             b = base[row]
-            if op == 1:
+            if op == Op.DOT:
                 _dots(memory, b + y, b + a, b + x, n, 0, m, weights, w, constants, c, -np.inf)
-            elif op == 2:
+            elif op == Op.LOOKUP:
                 c_s = c + np.int64(symbols[rows[row]]) * extra
                 _elementwise(op, memory, b + y, b + a, b + x, m, constants, c_s, F(0))
-            elif op == 3:
+            elif op == Op.SCALED:
                 value = F(constants[extra] * symbols[rows[row]] + constants[extra + 1])
                 _elementwise(op, memory, b + y, b + a, b + x, m, constants, c, value)
-            elif op == 8:
+            elif op == Op.TIMES:
                 _elementwise(op, memory, b + y, b + a, b + x, n, constants, c, constants[c])
-            elif op <= 10:
+            elif op <= Op.GRU:
                 _elementwise(op, memory, b + y, b + a, b + x, n, constants, c, F(0))
-            elif op == 11:
+            elif op == Op.NORM:
                 _norm(memory, b + y, b + x, n, m, constants, c, constants[extra])
-            elif op == 12:
+            elif op == Op.QUEUE:
                 _queue(memory, b + y, b + a, b + x, n, m, extra, time)
-            elif op == 13:
+            elif op == Op.FETCH:
                 for k in range(m):
                     memory[b + y + k] = outside[rows[row], column, k]
-            elif op == 14:
+            elif op == Op.UNITS:
                 first, last = code.table[extra + at], code.table[extra + at + 1]
                 _dots(memory, b + y, b + a, b + x, n, first, last, weights, w, constants, c, 0.0)
-            elif op == 15:
-                _elementwise(2, memory, b + y, b + a, b + x, m, constants, c, F(0))
-            elif op == 16:
+            elif op == Op.ADD:
+                _elementwise(Op.LOOKUP, memory, b + y, b + a, b + x, m, constants, c, F(0))
+            elif op == Op.COPY:
                 for k in range(n):
                     memory[b + y + k] = memory[b + x + k]
-            elif op == 17:
+            elif op == Op.INPUT:
                 symbol = symbols[rows[row]]
                 for k in range(m):
                     memory[b + y + k] = (
                         F(k == symbol) if extra < 0 else F(constants[extra] * symbol + constants[extra + 1])
                     )
-            elif op == 18:
+            elif op == Op.CHANNELS:
                 _channel(memory, b + y, b + a, b + x + w * place, n, m, extra, place)
 
 
