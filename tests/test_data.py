@@ -46,35 +46,68 @@ def ready(data: Any) -> Any:
     return data
 
 
-def lanes(data: Text, loader: Loader) -> str:
-    """What the lanes of one epoch hold, joined, padding left out; the windows must be numbered from 0."""
-    batches = list(loader)
-    assert [batch.window for batch in batches] == list(range(len(loader)))
-    rows = zip(*[[x[m] for x, m in zip(batch.x, batch.mask, strict=True)] for batch in batches], strict=True)
-    return data.codec.decode(torch.cat([torch.cat(row) for row in rows]))
+def read_lanes(data: Text, loader: Loader) -> list[str]:
+    """What the lanes of one epoch hold, padding left out; the windows of a group must be numbered from 0."""
+    lanes: list[str] = []
+    texts: list[str] = []
+    batches, expected = list(loader), 0
+    assert len(batches) == len(loader)
+    for batch in batches:
+        assert batch.window in (0, expected)
+        if batch.window == 0:
+            lanes, texts = lanes + texts, [""] * len(batch.x)
+        rows = zip(texts, batch.x, batch.mask, strict=True)
+        texts = [text + data.codec.decode(x[mask]) for text, x, mask in rows]
+        expected = batch.window + 1
+    return lanes + texts
 
 
-@pytest.mark.parametrize(("batch_size", "length"), [(1, 50), (7, 13), (50, 50), (64, 5000)])
-def test_lanes_joined_give_the_text_back(file: Any, batch_size: int, length: int) -> None:
-    data = ready(Text(file(PROSE), batch_size=batch_size, length=length, val=0.1, test=0.2))
+def joined(data: Text, loader: Loader) -> str:
+    """All lanes joined."""
+    return "".join(read_lanes(data, loader))
+
+
+@pytest.mark.parametrize(
+    ("batch_size", "length", "lane"), [(1, 50, 400), (7, 13, 100), (50, 50, 2000), (64, 5000, 5000)]
+)
+def test_lanes_joined_give_the_text_back(file: Any, batch_size: int, length: int, lane: int) -> None:
+    data = ready(Text(file(PROSE), batch_size=batch_size, length=length, lane=lane, val=0.1, test=0.2))
     val, test = round(0.1 * len(PROSE)), round(0.2 * len(PROSE))
     train = len(PROSE) - val - test
     chosen = train + val - val // 2  # the second half of val is the calibration part
-    for _ in range(2):  # every epoch
-        assert lanes(data, data.train_dataloader()) == PROSE[:train]
-    assert lanes(data, data.val_dataloader()) == PROSE[train:chosen]
-    assert lanes(data, data.held_out("calibration")) == PROSE[chosen : train + val]
-    assert lanes(data, data.held_out("test")) == PROSE[train + val :]
+    loader, orders = data.train_dataloader(), []
+    for _ in range(2):
+        texts = read_lanes(data, loader)
+        left = PROSE[:train]
+        while left:  # each lane once: the text is put together from its beginning
+            (following,) = (text for text in texts if left.startswith(text))
+            left = left[len(following) :]
+        assert sorted("".join(texts)) == sorted(PROSE[:train])
+        orders.append(texts)
+    assert len(orders[0]) < 4 or orders[0] != orders[1]  # every epoch has an order of its own
+    assert joined(data, data.val_dataloader()) == PROSE[train:chosen]
+    assert joined(data, data.held_out("calibration")) == PROSE[chosen : train + val]
+    assert joined(data, data.held_out("test")) == PROSE[train + val :]
+
+
+def test_lanes_begin_where_lines_do(file: Any) -> None:
+    lines = [f"{number}: {'word ' * (number % 7)}\n" for number in range(400)]
+    data = ready(Text(file("".join(lines)), batch_size=5, length=20, lane=300, val=0.1, test=0))
+    texts = read_lanes(data, data.train_dataloader())
+    assert len(texts) > 20
+    assert all(text in "".join(lines) and text.split("\n")[0] + "\n" in lines for text in texts)
+    assert max(map(len, texts)) <= 300 * 9 / 8
+    unbroken = ready(Text(file("word " * 2000), batch_size=5, length=20, lane=300, val=0.1, test=0))
+    assert {len(text) for text in read_lanes(unbroken, unbroken.train_dataloader())} == {300}
 
 
 def test_a_mask_covers_the_tail_and_nothing_else(file: Any) -> None:
     data = ready(Text(file(PROSE[:1000]), batch_size=7, length=10, val=13, test=0))
     batches = list(data.train_dataloader())
-    masks = torch.cat([batch.mask for batch in batches], 1)
-    assert masks.shape == (7, 141)  # 987 symbols in lanes of 141
-    assert masks.sum() == 987
-    assert masks[:6].all()
-    assert [batch.x.shape for batch in batches] == [(7, 10)] * 14 + [(7, 1)]
+    assert sum(int(batch.mask.sum()) for batch in batches) == 987
+    assert {len(batch.x) for batch in batches} == {7}
+    assert {batch.x.shape[1] for batch in batches} <= {9, 10, 11}  # 15 windows of 7 lanes of 141 symbols, about
+    assert torch.cat([batch.mask for batch in batches], 1).float().mean() > 0.85
     assert len(data.held_out("test")) == 0
     assert [len(data.parts[part]) for part in ("train", "val", "calibration", "test")] == [987, 7, 6, 0]
 
@@ -103,8 +136,8 @@ def test_held_out_lanes_are_long(file: Any) -> None:
         ({"encoding": "utf-16"}, PROSE, "data.txt is not utf-16"),
         ({"encoding": "utf-99"}, PROSE, "encoding is 'utf-99', expected a text encoding"),
         ({"encoding": "base64"}, PROSE, "encoding is 'base64', expected a text encoding"),
-        ({"batch_size": 0}, PROSE, "batch_size is 0 .* expected 1 or more"),
-        ({"length": 0}, PROSE, "length 0, expected 1 or more"),
+        ({"batch_size": 0}, PROSE, "batch_size is 0, .* expected 1 or more"),
+        ({"length": 0}, PROSE, "length 0 and lane 2000, expected 1 or more"),
     ],
 )
 def test_text_refuses(file: Any, options: dict[str, Any], content: str | bytes, expected: str) -> None:
@@ -139,7 +172,7 @@ def test_what_is_no_file_is_said(tmp_path: Path, cls: Any) -> None:
 )
 def test_encodings(file: Any, encoding: str, content: bytes, text: str) -> None:
     data = ready(Text(file(content), batch_size=1, val=1, test=0, encoding=encoding))
-    assert lanes(data, data.train_dataloader()) + lanes(data, data.val_dataloader()) == text
+    assert joined(data, data.train_dataloader()) + joined(data, data.val_dataloader()) == text
 
 
 def test_only_an_alphabet_is_learnt_from_held_out_text(file: Any, monkeypatch: pytest.MonkeyPatch) -> None:

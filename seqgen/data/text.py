@@ -3,7 +3,7 @@
 import itertools
 import math
 from collections.abc import Iterable, Iterator
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +12,7 @@ import torch
 from seqgen.codec import Codec, UnknownSymbol
 from seqgen.codecs import Chars
 from seqgen.data.corpus import Corpus
-from seqgen.data.loader import PARTS, Loader, counts, store, tensor
+from seqgen.data.loader import PARTS, Loader, counts, rng, store, tensor
 from seqgen.data.module import DataModule
 from seqgen.inference.detect import Calibration, calibrate
 from seqgen.inference.score import NUMBERS
@@ -26,28 +26,35 @@ LONGEST = 256
 GOLDEN = (math.sqrt(5) - 1) / 2
 WINDOW = 128
 """Symbols of a held-out window at least."""
+LANES = 1_000_000
+"""Lanes of a training part at most; their order is held in memory."""
 
 
 class Text(DataModule):
     """One long text, read in parallel lanes whose state is carried from window to window.
 
     The text is split into contiguous parts for training, validation and test, in that order, so that nothing leaks.
-    The training part is cut into `batch_size` lanes of equal length; a batch is the next window of `length` symbols of
-    every lane. Held-out parts are read in few long lanes, each symbol scored once. Memory does not grow with the file.
+    The training part is cut into lanes of about `lane` symbols, where lines begin if the text has lines, so that a
+    model learns how a text begins. Every epoch takes the lanes in another order, `batch_size` at a time; a batch is the
+    next window of about `length` symbols of each of them. Held-out parts are read in few long lanes, each symbol scored
+    once. Memory does not grow with the file.
 
     Args:
         path: A text file of your own; it goes before the corpus.
         corpus: A corpus that makes its own file, such as those of the recipes.
         codec: How characters become symbols; None is `Chars()`. What it has to learn, it learns from the training
             part, an alphabet excepted, which is that of the whole text.
-        batch_size: Lanes in training.
-        length: Symbols of one window, the reach of truncated back-propagation through time.
+        batch_size: Lanes of a training batch.
+        length: Symbols of one window, the reach of truncated back-propagation through time. Windows are up to an
+            eighth longer or shorter, since lanes are cut where lines begin and into equal windows.
+        lane: Symbols that are read before the state is reset; fewer for texts of less than a batch of lanes.
         val: Share of the text to validate on: a fraction, or a number of characters.
         test: Share of the text to test on.
         encoding: Of the file. Line ends are read as "\\n", a byte order mark is dropped.
+        seed: Of the order of training.
     """
 
-    planned = ("batch_size", "length")
+    planned = ("batch_size", "length", "lane", "seed")
 
     def __init__(
         self,
@@ -56,16 +63,20 @@ class Text(DataModule):
         codec: Codec | None = None,
         batch_size: int = 50,
         length: int = 50,
+        lane: int = 2000,
         val: float = 0.05,
         test: float = 0.05,
         encoding: str = "utf-8",
+        seed: int = 0,
     ) -> None:
         super().__init__(path, corpus, val, test)
-        if batch_size < 1 or length < 1:
-            raise DataError(f"batch_size is {batch_size} and length {length}, expected 1 or more")
+        if min(batch_size, length, lane) < 1:
+            raise DataError(f"batch_size is {batch_size}, length {length} and lane {lane}, expected 1 or more")
         self.codec = codec or Chars()
         self.batch_size = batch_size
         self.length = length
+        self.lane = lane
+        self.seed = seed
         self.encoding = encoding
 
     def read(self, path: Path) -> None:
@@ -113,19 +124,49 @@ class Text(DataModule):
         return len(self.parts["train"])
 
     def train_dataloader(self) -> Loader:
-        """Windows of all lanes, (batch_size, length) each. Raises DataError for a text too short for them."""
+        """Windows of lanes, (batch_size, length) each. Raises DataError for a text too short for them."""
         if len(self.parts["train"]) < 2 * self.batch_size:
             raise DataError(
                 f"{self.source} leaves {len(self.parts['train'])} symbols to train on, fewer than 2 for each of "
                 f"batch_size {self.batch_size} lanes; expected a longer text or a smaller batch_size"
             )
-        return self._loader("train", self.batch_size, self.length)
+        total = len(self.parts["train"])
+        size = max(min(self.lane, -(-total // self.batch_size)), total // LANES)
+        count, windows = -(-total // size), -(-size // self.length)  # lanes, and windows of each
+        groups = -(-count // self.batch_size)
+
+        def epoch(number: int, position: int) -> Iterator[Batch]:
+            order = np.array_split(rng(self.seed, number).permutation(count), groups)
+            for group, places in itertools.groupby(range(position, groups * windows), lambda place: place // windows):
+                starts = self._line_begins_before(order[group] * size, size // 8)
+                ends = self._line_begins_before((order[group] + 1) * size, size // 8)
+                for place in places:
+                    yield self._window("train", starts, ends, windows, place % windows)
+
+        return Loader(epoch, groups * windows)
+
+    def _line_begins_before(self, places: np.ndarray, reach: int) -> np.ndarray:
+        """The last begin of a line in the `reach` symbols up to each place (N,) of the training part, or the place.
+
+        Places behind the part become its end.
+        """
+        symbols, found = self.parts["train"], np.minimum(places, len(self.parts["train"]))
+        for number, place in enumerate(found.tolist()):
+            begins = self._line_begins(symbols[max(0, place - reach) : place + 1])
+            if len(begins) and place < len(symbols):
+                found[number] = max(0, place - reach) + begins[-1]
+        return found
 
     def held_out(self, part: str) -> Loader:
         """Windows of a held-out part."""
         # A lane begins without a past; with 5,000 symbols or more in each that costs nothing that shows.
-        lanes = max(1, min(self.batch_size, len(self.parts[part]) // 5000))
-        return self._loader(part, lanes, max(self.length, WINDOW))
+        total = len(self.parts[part])
+        lanes = max(1, min(self.batch_size, total // 5000))
+        lane = -(-total // lanes)  # the last lane may be shorter
+        starts = np.arange(lanes) * lane
+        count = -(-lane // max(self.length, WINDOW))
+        window = partial(self._window, part, starts, np.minimum(starts + lane, total), count)
+        return Loader(lambda epoch, position: map(window, range(position, count)), count, whole=True)
 
     def calibration(self, model: Model) -> Calibration | None:
         """Scores of stretches of 1 to 256 symbols that begin where a line does, as the texts that people write do.
@@ -159,24 +200,28 @@ class Text(DataModule):
             first += rows
 
     def _begins(self, symbols: np.ndarray) -> np.ndarray:
-        """Where lines begin that are not empty; every place of a text without lines."""
-        ends = [self.codec.decode(torch.tensor([symbol])).endswith("\n") for symbol in range(self.symbols_known)]
-        ending = np.array(ends)[symbols]
-        begins = np.flatnonzero(np.append(True, ending[:-1]) & ~ending)
-        return begins if len(begins) > 1 else np.arange(len(symbols))
+        """Where lines begin that are not empty, the first included; every place of a text without lines."""
+        begins = self._line_begins(symbols)
+        return np.append(0, begins) if len(begins) else np.arange(len(symbols))
 
-    def _loader(self, part: str, lanes: int, length: int) -> Loader:
-        lane = -(-len(self.parts[part]) // lanes)  # symbols in a lane, the last one's may be fewer
-        window, count = partial(self._window, part, lanes, lane, length), -(-lane // length)
-        return Loader(lambda epoch, position: map(window, range(position, count)), count, whole=part != "train")
+    def _line_begins(self, symbols: np.ndarray) -> np.ndarray:
+        """Where lines begin that are not empty, but for the first."""
+        ending = self._ending_lines[symbols]
+        return 1 + np.flatnonzero(ending[:-1] & ~ending[1:])
 
-    def _window(self, part: str, lanes: int, lane: int, length: int, number: int) -> Batch:
-        symbols = self.parts[part]
-        columns = np.arange(number * length, min((number + 1) * length, lane))
-        places = np.arange(lanes)[:, None] * lane + columns  # (B, T)
-        inside = places < len(symbols)
+    @cached_property
+    def _ending_lines(self) -> np.ndarray:
+        """Whether a symbol (K,) ends a line."""
+        texts = [self.codec.decode(torch.tensor([symbol])) for symbol in range(self.symbols_known)]
+        return np.array([text.endswith("\n") for text in texts])
+
+    def _window(self, part: str, starts: np.ndarray, ends: np.ndarray, count: int, number: int) -> Batch:
+        """Window `number` of `count` equal ones of the lanes from `starts` (B,) to `ends` (B,)."""
+        symbols, longest = self.parts[part], int((ends - starts).max())
+        columns = np.arange(longest * number // count, longest * (number + 1) // count)
+        places = starts[:, None] + columns  # (B, T)
         x = tensor(symbols[np.minimum(places, len(symbols) - 1)])
-        return Batch(x, torch.from_numpy(inside), window=number)
+        return Batch(x, torch.from_numpy(places < ends[:, None]), window=number)
 
 
 def _portion(pieces: Iterable[str], start: int, stop: int) -> Iterator[str]:
