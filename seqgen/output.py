@@ -83,6 +83,14 @@ class Output(Configurable, ABC):
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """Symbols (...) by the inverse CDF at uniform noise (...) in [0, 1), float64."""
 
+    def moved(self, parameters: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """Parameters (..., P), float64, of `shift + scale X`, where X has `parameters`; shift and scale are (...).
+
+        Means are exact. A floor of the standard deviations is not scaled. Raises SeqgenError for an output without
+        locations, such as classes without an order.
+        """
+        raise SeqgenError(f"{type(self).__name__} has no means to be predicted, expected a mixture")
+
     def project(self, x: Tensor, weight: Tensor) -> Tensor:
         """`embed(x) @ weight.T` (..., H) for weight (H, E); a look-up where embeddings are one-hot."""
         return F.linear(self.embed(x).to(weight.dtype), weight)

@@ -108,6 +108,9 @@ class Opened(Output):
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         return self.output.draw(parameters, noise, sampling)
 
+    def moved(self, parameters: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        return self.output.moved(parameters, shift, scale)
+
 
 def jacobian_is_triangular(model: Model) -> None:
     """The gradient of row t for the embedded symbol s is exactly 0 if s >= t, and not 0 if row t sees s."""

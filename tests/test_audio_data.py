@@ -11,6 +11,7 @@ import pytest
 import soundfile
 import torch
 from examples import wavenet
+from scipy import linalg, signal
 
 from seqgen.codecs import Chars, MuLaw, Waveform
 from seqgen.data import clips as clips_module
@@ -22,7 +23,9 @@ from seqgen.data.loader import PARTS, Loader
 from seqgen.media import audio
 from seqgen.media.files import DataError
 from seqgen.media.mel import LogMel
+from seqgen.media.prediction import linear_prediction
 from seqgen.model import Batch, Context
+from seqgen.nn.prediction import predict
 from seqgen.outputs import Categorical, Gaussians
 
 RATE = 1000
@@ -917,6 +920,54 @@ def test_a_sine_lands_in_its_band(pitch: float) -> None:
     edges = librosa.mel_frequencies(82, fmin=0, fmax=8000)
     (band,) = set(frames[5:-5].argmax(1).tolist())
     assert edges[band] < pitch < edges[band + 2]
+
+
+def test_the_predictor_of_a_process_is_found() -> None:
+    """A process of second order has the spectrum of its own predictor."""
+    a, error = (1.6, -0.8), 0.3
+    z = np.exp(-2j * np.pi * np.arange(2049) / 4096)
+    power = torch.from_numpy(error * np.abs(1 - a[0] * z - a[1] * z**2) ** -2.0)[None]
+    coefficients, found = linear_prediction(power, 6, 16000)
+    np.testing.assert_allclose(coefficients[0].numpy(), [*a, 0, 0, 0, 0], atol=1e-3)
+    assert float(found) == pytest.approx(error, rel=1e-3)
+
+
+def test_predictors_solve_the_normal_equations_and_are_stable() -> None:
+    power = np.random.default_rng(0).exponential(size=(5, 513)) ** 2
+    coefficients, error = linear_prediction(torch.from_numpy(power), 40, 16000)
+    r = np.fft.irfft(power)[:, :41] * np.exp(-0.5 * (2 * np.pi * 10 / 16000 * np.arange(41)) ** 2)
+    r[:, 0] *= 1 + 1e-9
+    for row, a, left in zip(r, coefficients.numpy(), error.tolist(), strict=True):
+        np.testing.assert_allclose(a, linalg.solve_toeplitz(row[:-1], row[1:]), rtol=1e-6, atol=1e-9)
+        assert left == pytest.approx(row[0] - a @ row[1:], rel=1e-6)
+        assert np.abs(np.roots([1, *-a])).max() < 1
+
+
+@pytest.mark.parametrize("loudness", [0.01, 1.0])
+def test_frames_predict_the_samples_they_come_from(loudness: float) -> None:
+    """The prediction error of a vowel is far below the vowel, and the gain three times its standard deviation."""
+    random = np.random.default_rng(0)
+    source = random.normal(0, 0.1, 16000)
+    source[::100] += 1  # pulses, 160 a second
+    x = signal.lfilter(
+        [1], np.poly([0.97 * np.exp(2j * np.pi * f / 16000) for f in (600, -600, 1100, -1100)]).real, source
+    )
+    x = (loudness * x / np.abs(x).max()).astype(np.float32)
+    mel = LogMel(prediction=32, mean=-5, deviation=2)
+    frames = mel(x)
+    assert frames.shape[1] == mel.size == 80 + 33
+    torch.testing.assert_close(frames[:, :80], (mel.logarithms(x) + 5) / 2)
+    past, values = torch.zeros(1, 32, dtype=torch.float64), torch.from_numpy(x[None, :-1].astype(float))
+    predicted = predict(past, values, frames[None, :, 80:], 256, 0)
+    error = (x - predicted.mean[0].numpy())[2000:-2000]
+    assert np.std(error) < 0.1 * np.std(x)
+    assert 0.7 < np.mean(error**2 / (predicted.gain[0].numpy()[2000:-2000] / 3) ** 2) < 1.5
+
+
+def test_the_predictor_of_silence_is_finite() -> None:
+    frames = LogMel(prediction=16)(np.zeros(1000, np.float32))
+    assert frames.isfinite().all()
+    assert frames[:, 80:-1].abs().max() < 0.1
 
 
 def test_silence_is_the_floor() -> None:

@@ -36,6 +36,22 @@ def uniform(*shape: int, seed: int = 0) -> Tensor:
     return torch.rand(*shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
 
 
+@every_mixture
+@every_dtype
+def test_moved_parameters_are_those_of_a_shifted_and_scaled_variable(make: Callable[[], Output], dtype: Any) -> None:
+    output = make()
+    assert isinstance(output, DiscretizedLogistics | Gaussians)
+    output.floor = 1e-12
+    o, shift, scale = normal(50, output.size).to(dtype), normal(50, seed=1), normal(50, seed=2).exp()
+    moved = output.moved(o, shift.to(dtype), scale.to(dtype))
+    assert moved.dtype == torch.float64
+    before, after = parts(output, o), parts(output, moved)
+    shift, scale = (part.to(dtype).double().unsqueeze(-1).numpy() for part in (shift, scale))
+    np.testing.assert_allclose(after[0], before[0], rtol=1e-6)
+    np.testing.assert_allclose(after[1], shift + scale * before[1], rtol=1e-9, atol=1e-9)
+    np.testing.assert_allclose(after[2], scale * before[2], rtol=1e-9)
+
+
 def extremes(mixtures: int) -> Tensor:
     """Parameters (N, 3K), each component with scales and places far out, all exact in float32."""
     rows = []

@@ -139,10 +139,11 @@ def test_repeated_upsampling() -> None:
     torch.testing.assert_close(up(Context(features=frames), 0, 6)[0, :, 0], each.repeat_interleave(3))
 
 
+@pytest.mark.parametrize("layers", [0, 2])
 @pytest.mark.parametrize("kind", ["repeat", "learnt"])
-def test_a_part_of_the_conditioning_is_a_part_of_the_whole(kind: Any) -> None:
-    up = Upsample(2, 5, 3, kind)
-    context = Context(features=torch.randn(2, 7, 2))
+def test_a_part_of_the_conditioning_is_a_part_of_the_whole(kind: Any, layers: int) -> None:
+    up = Upsample(2, 5, 3, kind, layers, ignored=1)
+    context = Context(features=torch.randn(2, 7, 3))
     whole = up(context, 0, 35)
     for first, count in itertools.product((0, 3, 5, 14), (1, 5, 17)):
         torch.testing.assert_close(up(context, first, count), whole[:, first : first + count])
@@ -156,6 +157,36 @@ def test_the_conditioning_matters_where_it_stands() -> None:
     rows = (model(x, Context(features=frames)) != model(x, Context(features=changed))).any(-1)[0]
     assert not rows[:8].any()
     assert rows[8:20].all()
+
+
+def test_an_encoder_reaches_as_many_frames_as_it_says() -> None:
+    model = wavenet(Categorical(3), features=1, hop=4, encoder=2).double()
+    x, frames = torch.zeros(1, 60, dtype=torch.int64), torch.zeros(1, 15, 1, dtype=torch.float64)
+    changed = frames.clone()
+    changed[0, 7] = 1.0
+    rows = (model(x, Context(features=frames)) != model(x, Context(features=changed))).any(-1)[0]
+    assert model.feature_reach == 3
+    assert int(rows.nonzero()[0]) == 4 * (7 - 3)
+    assert rows[16 : 4 * (7 + 4)].all()
+
+
+@pytest.mark.parametrize("output", [DiscretizedLogistics(256, 2), Gaussians()], ids=["logistics", "gaussian"])
+def test_linear_prediction_moves_the_distribution(output: Any) -> None:
+    """The rows with a predictor are those of the same network without, at x - p in units of the gain."""
+    torch.manual_seed(0)
+    model = wavenet(output, features=1, hop=4, prediction=3).double()
+    x = output.draw(torch.zeros(1, 20, output.size), draw_noise(1, 20, seed=0))
+    features = 0.3 * torch.randn(1, 5, 5, dtype=torch.float64)
+    y = output.embed(x)[0, :, 0].double()
+    past = torch.cat([torch.zeros(3, dtype=torch.float64), y])
+    a, gain = (features[0].repeat_interleave(4, 0)[:, part] for part in (slice(1, 4), 4))
+    p = torch.stack([sum(a[t, k] * past[t + 2 - k] for k in range(3)) for t in range(20)])
+    g = gain.exp()
+    seen = torch.stack([4 * y[:-1], 4 * p[1:], (3 * (y - p) / g)[:-1].clamp(-8, 8) / 2], 1)
+    h = torch.cat([model.first[None], model.input(seen)])[None]
+    context = Context(features=features)
+    rows = model._rows(h, None, model._gate_biases(None, 1), context, 0)[0]
+    torch.testing.assert_close(model(x, context), output.moved(rows, p[None], g[None]))
 
 
 def test_features_are_refused() -> None:
@@ -181,6 +212,9 @@ def test_features_are_refused() -> None:
         {"features": 2, "condition": 0},
         {"features": 2, "upsampling": "cubic"},
         {"labels": [0]},
+        {"prediction": 2, "features": 1},
+        {"prediction": -1},
+        {"features": 2, "encoder": -1},
     ],
     ids=str,
 )

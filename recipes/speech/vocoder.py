@@ -56,7 +56,7 @@ def measure(original: Clip, other: Clip, frames: LogMel) -> Figures:
 
 def distance(original: np.ndarray, other: np.ndarray, frames: LogMel) -> float:
     """Root mean square of 20 log10 (M / M') in dB, over all bands and frames; M, M' are mel bands of samples (N,)."""
-    nats = frames(original).double() - frames(other).double()
+    nats = frames.logarithms(original).double() - frames.logarithms(other).double()
     return 20 / math.log(10) * float(nats.square().mean().sqrt())
 
 
@@ -105,7 +105,7 @@ def griffin_lim(original: np.ndarray, frames: LogMel) -> np.ndarray:
     Magnitudes are the minimum-norm solution for the bands; phases are initialised at random from a fixed seed.
     """
     transforms = audio.torchaudio().transforms
-    mel = frames(original).exp().T[None]  # (1, C, F)
+    mel = frames.logarithms(original).exp().T[None]  # (1, C, F)
     # One more frame at each end: torchaudio centres its first frame on sample 0, LogMel half a hop later.
     mel = torch.nn.functional.pad(mel, (1, 1), mode="replicate")
     bands = {"sample_rate": frames.rate, "f_min": frames.low, "f_max": frames.high, "norm": "slaney"}

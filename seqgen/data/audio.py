@@ -168,7 +168,7 @@ class Audio(DataModule):
         """How many symbols a span is read behind; None if that is for the span to say."""
         if self.left_context is None or self.features is None:
             return self.left_context
-        return self.left_context + self.features.hop  # the conditioning of the first frame lacks the one before it
+        return self.left_context + self.feature_reach * self.features.hop  # the first frames lack those before them
 
     def train_dataloader(self) -> Loader:
         """Windows of like length, so that little is padding, in an order of its own for every epoch."""
@@ -179,7 +179,8 @@ class Audio(DataModule):
         return Loader(partial(self._shuffled, clips), -(-spans // self.batch_size))
 
     def _shuffled(self, clips: np.ndarray, epoch: int, position: int) -> Iterator[Batch]:
-        return map(self.windows.batch, self._layout(clips, epoch)[position:])
+        batch = partial(self.windows.batch, reach=self.feature_reach)
+        return map(batch, self._layout(clips, epoch)[position:])
 
     def _layout(self, clips: np.ndarray, epoch: int) -> list[np.ndarray]:
         """The batches of an epoch: rows of a clip, the symbol to read from, the first with loss, the one behind."""

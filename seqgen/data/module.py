@@ -51,6 +51,7 @@ class DataModule(ABC):
         self.labels: dict[str, list[str]] = {}
         self.parts: dict[str, np.ndarray] = {}
         self.left_context: int | None = None
+        self.feature_reach = 0
         self.unknown: Unknown | None = None
         self.skipped: list[str] = []
         self.reading_whole = False
@@ -83,9 +84,9 @@ class DataModule(ABC):
     def read(self, path: Path) -> None:
         """Fill codec, labels and parts."""
 
-    def connect(self, receptive_field: int | None) -> None:
-        """Take what is known once the model is: how many symbols back it sees, None for all."""
-        self.left_context = receptive_field
+    def connect(self, receptive_field: int | None, feature_reach: int = 1) -> None:
+        """Take what is known once the model is: how many symbols back it sees, None for all; how many frames aside."""
+        self.left_context, self.feature_reach = receptive_field, feature_reach
 
     def hold_out(
         self, path: str, codec: Codec, labels: dict[str, list[str]], unknown: Unknown | None = None

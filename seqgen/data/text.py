@@ -207,7 +207,8 @@ class Text(DataModule):
     def _line_begins(self, symbols: np.ndarray) -> np.ndarray:
         """Where lines begin that are not empty, but for the first."""
         ending = self._ending_lines[symbols]
-        return 1 + np.flatnonzero(ending[:-1] & ~ending[1:])
+        begins: np.ndarray = 1 + np.flatnonzero(ending[:-1] & ~ending[1:])
+        return begins
 
     @cached_property
     def _ending_lines(self) -> np.ndarray:

@@ -49,8 +49,8 @@ class Windows:
         symbols = self.codec.encode(np.array(samples[first:last]))
         return self.codec.close(symbols) if last > len(samples) >= first else symbols
 
-    def batch(self, spans: np.ndarray) -> Batch:
-        """A batch of crops.
+    def batch(self, spans: np.ndarray, reach: int = 1) -> Batch:
+        """A batch of crops, with `reach` frames of features after the last one's, where the clip has them.
 
         `spans` has a row (clip, start, first, last) for each crop: symbols start .. last - 1 of a clip. Symbols
         start .. first - 1 are left context; the mask excludes them from the loss.
@@ -59,7 +59,7 @@ class Windows:
         x = _padded([self.symbols(clip, begin, end) for clip, begin, _, end in spans])
         columns = np.arange(x.shape[1])
         mask = (columns >= (first - start)[:, None]) & (columns < (last - start)[:, None])
-        return Batch(x, torch.from_numpy(mask), self.context(clips, start, last))
+        return Batch(x, torch.from_numpy(mask), self.context(clips, start, last, reach))
 
     def groups(self, clips: np.ndarray, size: int) -> list[tuple[np.ndarray, int]]:
         """Groups of at most `size` clips of similar length, and each group's window numbers: (group, number) pairs."""
@@ -80,12 +80,12 @@ class Windows:
             mask = torch.arange(x.shape[1]) < torch.tensor([[len(row)] for row in rows])
             yield Batch(x, mask, context, window=number)
 
-    def context(self, clips: np.ndarray, first: np.ndarray, last: np.ndarray) -> Context | None:
-        """Labels of clips (B,), and feature frames of their symbols first .. last - 1 plus the next frame, if any."""
+    def context(self, clips: np.ndarray, first: np.ndarray, last: np.ndarray, reach: int = 0) -> Context | None:
+        """Labels of clips (B,), and feature frames of their symbols first .. last - 1 and `reach` more, if any."""
         labels = None if self.labels is None else torch.from_numpy(self.labels[clips])
         features = None
         if (mel := self.features) is not None:
-            frames = zip(clips, first // mel.hop, -(-last // mel.hop) + 1, strict=True)
+            frames = zip(clips, first // mel.hop, -(-last // mel.hop) + reach, strict=True)
             features = stack([mel(self.clip(clip), int(start), int(end)) for clip, start, end in frames])
         return None if labels is None and features is None else Context(labels, features)
 

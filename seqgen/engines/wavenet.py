@@ -5,7 +5,7 @@ from collections.abc import Callable
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqgen.engine import Request, Sampler, offers
+from seqgen.engine import Request, Sampler, Unsupported, offers
 from seqgen.engines.kernel import Op
 from seqgen.engines.program import Layout, Program, Running, padded, start
 from seqgen.models.wavenet import Queues, WaveNet
@@ -77,4 +77,6 @@ class WaveNetLayout(Layout):
 @offers(WaveNet)
 def wavenet(model: WaveNet, request: Request) -> Sampler:
     """A sampler of any WaveNet."""
+    if model.prediction:
+        raise Unsupported("there is no compiled linear prediction")
     return start(model, request, lambda: WaveNetLayout(model))

@@ -96,7 +96,7 @@ def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
             f"{model.output.classes or 'numbers'}, expected the same"
         )
     expected = (model.feature_size, model.feature_hop)
-    given = (0, 1) if features is None else (features.mels, features.hop)
+    given = (0, 1) if features is None else (features.size, features.hop)
     if expected[0] != given[0] or (given[0] and expected[1] != given[1]):
         raise SeqgenError(
             f"the model takes {expected[0]} features for every {expected[1]} symbols, got {given[0]} for every "

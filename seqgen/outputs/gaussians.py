@@ -8,7 +8,7 @@ from torch.distributions import Distribution, constraints
 from torch.nn import functional as F
 
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs.mixture import Components, bin_centres, check_count, check_floor, components, temper
+from seqgen.outputs.mixture import Components, bin_centres, check_count, check_floor, components, moved, temper
 
 BISECTIONS = 64
 """Steps of the bisection; the remaining interval is below the float64 rounding of its ends."""
@@ -50,10 +50,17 @@ class Gaussians(Output):
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> "GaussianMixture":
         """The distribution of symbols (...) for parameters (..., P)."""
         dtype = torch.promote_types(parameters.dtype, torch.float32)
-        if self.mixtures == 1:
-            parameters = F.pad(parameters, (1, 0))  # a weight of 1
-        offsets = torch.special.ndtri(bin_centres(self.mixtures, parameters.device))
+        parameters, offsets = self._complete(parameters)
         return GaussianMixture(temper(components(parameters, offsets, 1, self.floor), sampling), dtype)
+
+    def moved(self, parameters: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """Parameters (..., P) of the mixture moved."""
+        return moved(*self._complete(parameters), shift, scale)[..., -self.size :]
+
+    def _complete(self, parameters: Tensor) -> tuple[Tensor, Tensor]:
+        """Parameters (..., 3K), with a logit of 0 for a single Gaussian, and the offsets (K,)."""
+        offsets = torch.special.ndtri(bin_centres(self.mixtures, parameters.device))
+        return F.pad(parameters, (1, 0)) if self.mixtures == 1 else parameters, offsets
 
     def embed(self, x: Tensor) -> Tensor:
         """The symbol itself (..., 1)."""

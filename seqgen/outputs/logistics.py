@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from seqgen.config import SeqgenError
 from seqgen.output import PLAIN, Output, Sampling
-from seqgen.outputs.mixture import Components, bin_centres, check_count, check_floor, components, temper
+from seqgen.outputs.mixture import Components, bin_centres, check_count, check_floor, components, moved, temper
 
 MAX_ENUMERATED = 4096
 """The largest number of levels that are summed over at once."""
@@ -58,8 +58,9 @@ class DiscretizedLogistics(Output):
     def __call__(self, parameters: Tensor, sampling: Sampling = PLAIN) -> "DiscretizedLogisticMixture":
         """The distribution of symbols (...) for parameters (..., 3K)."""
         half = 1 / (self.levels - 1)
-        offsets = 2 * bin_centres(self.mixtures, parameters.device) - 1
-        parts = temper(components(parameters, offsets, 0.5 / self.mixtures, self.floor * half), sampling)
+        parts = temper(
+            components(parameters, self._offsets(parameters), 0.5 / self.mixtures, self.floor * half), sampling
+        )
         if sampling.temperature == 0:  # centre the point mass in its bin, away from the edges
             nearest = ((parts.means + 1) / (2 * half)).round().clamp(0, self.levels - 1)
             parts = parts._replace(means=2 * half * nearest - 1)
@@ -68,6 +69,13 @@ class DiscretizedLogistics(Output):
     def embed(self, x: Tensor) -> Tensor:
         """The values x_k in [-1, 1] of levels (..., 1)."""
         return (2 * x.double() / (self.levels - 1) - 1).unsqueeze(-1)
+
+    def moved(self, parameters: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+        """Parameters (..., 3K) of the mixture with its means and scales before discretization moved."""
+        return moved(parameters, self._offsets(parameters), shift, scale)
+
+    def _offsets(self, parameters: Tensor) -> Tensor:
+        return 2 * bin_centres(self.mixtures, parameters.device) - 1
 
     def draw(self, parameters: Tensor, noise: Tensor, sampling: Sampling = PLAIN) -> Tensor:
         """The lowest level whose cumulative probability exceeds the noise."""

@@ -38,6 +38,17 @@ def components(parameters: Tensor, offsets: Tensor, unit: float, floor: float) -
     )
 
 
+def moved(parameters: Tensor, offsets: Tensor, shift: Tensor, scale: Tensor) -> Tensor:
+    """Parameters (..., 3K) of the mixture with means `shift + scale mu_j` and scales `floor + scale unit exp(r_j)`.
+
+    In float64: means near 1 that differ by less than float32 tells apart may be many scales from one another.
+    """
+    logits, locations, log_scales = parameters.double().chunk(3, -1)
+    shift, scale = shift.double().unsqueeze(-1), scale.double().unsqueeze(-1)
+    locations = shift + scale * (offsets + locations) - offsets
+    return torch.cat([logits, locations, log_scales.clamp(max=MAX_LOG_SCALE) + scale.log()], -1)
+
+
 def bin_centres(count: int, device: torch.device) -> Tensor:
     """Centres (K,) of K equal bins of (0, 1), (2j + 1) / 2K: offsets that break the symmetry between components."""
     return torch.arange(1, 2 * count, 2, dtype=torch.float64, device=device) / (2 * count)

@@ -95,7 +95,7 @@ class Training(LightningModule):
         output = self.output or Categorical(data.symbols_known)
         self.model = self.make(output, [len(classes) for classes in data.labels.values()])
         check_fit(self.model, data.codec, data.features)
-        data.connect(self.model.receptive_field)
+        data.connect(self.model.receptive_field, self.model.feature_reach)
         self.normaliser = data.symbols_per_batch
         if (rows := data.marginals()) is not None:
             self.model.init_from_marginals(rows)
