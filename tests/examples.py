@@ -10,10 +10,11 @@ import seqgen.codecs
 import seqgen.models
 import seqgen.outputs  # noqa: F401
 from seqgen.codec import Codec
-from seqgen.codecs import Chars, MuLaw, Pixels, SentencePiece, Table, Waveform
+from seqgen.codecs import Chars, MelFrames, MuLaw, Pixels, SentencePiece, Table, Waveform
 from seqgen.config import registered as known
+from seqgen.media.mel import LogMel
 from seqgen.model import Batch, Context, Model, Order
-from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, PixelRNN, WaveNet
+from seqgen.models import FVSBN, MADE, NADE, RNN, RNNNADE, NGram, PixelCNN, PixelRNN, WaveNet
 from seqgen.output import Output
 from seqgen.outputs import Bernoulli, Categorical, DiscretizedLogistics, Gaussians
 
@@ -103,6 +104,15 @@ def rnn(output: Output, **arguments: Any) -> RNN:
     return model
 
 
+def rnnnade(output: Output, **arguments: Any) -> RNNNADE:
+    """Frames of two or three symbols."""
+    torch.manual_seed(1)
+    model = RNNNADE(output, **{"width": 2, "hidden": 5, "units": 12, **arguments}).eval()
+    for parameter in model.parameters():  # larger weights would move densities out of the range of is_a_density
+        torch.nn.init.normal_(parameter, std=0.6 if countable(output) else 0.2)
+    return model
+
+
 def wavenet(output: Output, **arguments: Any) -> WaveNet:
     """A WaveNet of two blocks of two layers."""
     torch.manual_seed(1)
@@ -182,6 +192,11 @@ MODELS: dict[str, Callable[[], Model]] = {
     "RNN-lstm-2-labels": functools.partial(rnn, Categorical(3), cell="lstm", layers=2, labels=[2, 3]),
     "RNN-norm": functools.partial(rnn, Categorical(3), layers=2, layer_norm=True, dropout=0.5),
     "RNN-tied": functools.partial(rnn, Categorical(3), cell="gru", embedding=5, tied=True),
+    "RNNNADE": functools.partial(rnnnade, Categorical(3), dropout=0.5),
+    "RNNNADE-one-hot-labels": functools.partial(rnnnade, Categorical(3), width=3, scalar=False, labels=[2, 3]),
+    "RNNNADE-bernoulli": functools.partial(rnnnade, Bernoulli(), width=3, cell="lstm", labels=[2]),
+    "RNNNADE-logistics": functools.partial(rnnnade, LOGISTICS, cell="lstm", layers=2),
+    "RNNNADE-numbers-labels": functools.partial(rnnnade, Gaussians(mixtures=3), layers=2, labels=[2]),
     "NGram-1": functools.partial(ngram, Categorical(3), order=1),
     "NGram-2-labels": functools.partial(ngram, Categorical(3), order=2, labels=[2, 3]),
     "NGram-3": functools.partial(ngram, Categorical(3), order=3),
@@ -276,13 +291,18 @@ SOUND_CODECS: dict[str, Callable[[], Codec]] = {
     "Waveform-16": lambda: Waveform(22050, bits=16),
 }
 
+FRAME_CODECS: dict[str, Callable[[], Codec]] = {
+    "MelFrames": lambda: MelFrames(LogMel(8000, mels=20, hop=80, window=320), levels=32),
+    "MelFrames-end": lambda: MelFrames(LogMel(16000, mels=40, hop=256, window=1024, low=60), end=True),
+}
+
 VECTOR_CODECS: dict[str, Callable[[], Codec]] = {
     "Table": lambda: Table(["a", "b", "c"], [1.0, -2.0, 0.0], [2.0, 0.5, 1.0]),
     "Pixels": lambda: Pixels(4, 5, 3),
     "Pixels-2": lambda: Pixels(4, 5, levels=2),
 }
 
-CODECS = {**TEXT_CODECS, **SOUND_CODECS, **VECTOR_CODECS}
+CODECS = {**TEXT_CODECS, **SOUND_CODECS, **FRAME_CODECS, **VECTOR_CODECS}
 
 
 @functools.cache

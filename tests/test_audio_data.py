@@ -466,7 +466,7 @@ def test_nine_tenths_of_what_is_read_carry_loss(folder: Path, kind: str, feature
     share = sum(int(mask.sum()) for mask in batches) / sum(mask.numel() for mask in batches)
     assert share >= 0.9
     assert f"{len(sizes)} clips to train on, {sizes.sum() / 60_000:.1f} minutes" in data.report
-    assert f"the model looks back on 300 samples (300 ms); of the positions in a batch {share:.1%} carry" in data.report
+    assert f"the model looks back on 300 symbols (300 ms); of the positions in a batch {share:.1%} carry" in data.report
 
 
 def test_the_default_length_is_a_second_or_twelve_times_the_past() -> None:
@@ -733,7 +733,7 @@ def test_what_is_not_there_is_refused(folder: Path) -> None:
         ({"trim": 0.0}, "trim 0.0: expected"),
         ({"trim": float("nan")}, "trim nan: expected"),
         *(
-            ({"length": length}, rf"length is {length} s, expected 10 samples at 1000 Hz or more")
+            ({"length": length}, rf"length is {length} s, expected 10 symbols at 1000 Hz or more")
             for length in (0.0, -1.0, 0.009, float("nan"), float("inf"))
         ),
         ({"features": LogMel(8000, mels=3)}, "features at 8000 Hz, codec at 1000 Hz with end None: expected the same"),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from examples import CODECS, SOUND_CODECS, TEXT, TEXT_CODECS, VECTOR_CODECS, alphabet, sentencepiece
+from examples import CODECS, FRAME_CODECS, SOUND_CODECS, TEXT, TEXT_CODECS, VECTOR_CODECS, alphabet, sentencepiece
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -41,7 +41,7 @@ def item_of(name: str) -> Any:
     if name in VECTOR_CODECS:
         shape = {"Table": (3,), "Pixels": (4, 5, 3), "Pixels-2": (4, 5)}[name]
         return np.random.default_rng(0).uniform(0, 1, shape)
-    return np.random.default_rng(0).uniform(-1, 1, 4000) if name in SOUND_CODECS else TEXT[:80]
+    return np.random.default_rng(0).uniform(-1, 1, 4000) if name in {**SOUND_CODECS, **FRAME_CODECS} else TEXT[:80]
 
 
 def holds(codec: Codec, text: str) -> None:

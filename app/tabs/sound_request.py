@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import soxr
 
+from seqgen.codecs.sound import Sound
 from seqgen.inference.score import Total
 from seqgen.media import audio
 from seqgen.media.audio import AudioError, Clip
@@ -81,7 +82,9 @@ def is_vocoder(entry: Entry) -> bool:
 
 def sample_rate(entry: Entry) -> int:
     """Samples per second of the model's clips, Hz."""
-    return entry.modality.symbols(entry.pipeline.codec, 1.0)
+    codec = entry.pipeline.codec
+    assert isinstance(codec, Sound)  # as those of all models in this tab
+    return codec.rate
 
 
 def usual_seconds(entry: Entry, limits: Limits) -> float:
@@ -104,7 +107,7 @@ def check(
     """
     rate = sample_rate(entry)
     longest = usual_seconds(entry, limits) if seconds is None else seconds
-    length = round(limits.number("Seconds", longest, 0.05, limits.seconds) * rate)
+    length = entry.modality.symbols(entry.pipeline.codec, limits.number("Seconds", longest, 0.05, limits.seconds))
     sampling = limits.sampling(temperature)
     given = None if clip is None else read(clip, rate, limits)
     condition = None

@@ -6,10 +6,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.codecs.sound import Sound, check_levels, levels
+from seqgen.codecs.sound import Samples, check_levels, levels
 
 
-class MuLaw(Sound):
+class MuLaw(Samples):
     """Mu-law companding and quantisation (WaveNet, van den Oord et al. 2016, arXiv:1609.03499, section 2.2).
 
     The continuous formula of ITU-T G.711 with mu = 2^bits - 1, after clipping samples to [-1, 1] (resampling

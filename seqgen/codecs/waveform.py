@@ -4,11 +4,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.codecs.sound import Sound, check_levels, levels
+from seqgen.codecs.sound import Samples, check_levels, levels
 from seqgen.media import audio
 
 
-class Waveform(Sound):
+class Waveform(Samples):
     """Raw samples for continuous outputs, or samples quantised to evenly spaced levels.
 
     Without `bits`, a symbol is the sample itself as float32, and `decode(encode(x))` is x, even beyond full scale.

@@ -63,6 +63,7 @@ class Audio(DataModule):
         seed: Of the split and of the order of training.
     """
 
+    codec: Sound
     folders = True
     content = "sound files"
     unknowns = False
@@ -87,16 +88,16 @@ class Audio(DataModule):
         seed: int = 0,
     ) -> None:
         super().__init__(path, corpus, val, test, labels or [])
-        self.codec = codec = MuLaw() if codec is None else codec
+        codec = MuLaw() if codec is None else codec
         if not isinstance(codec, Sound):
             raise DataError(f"codec is {type(codec).__name__}, expected one of sounds, such as MuLaw")
-        self.rate = codec.rate
+        self.codec, self.rate = codec, codec.rate
         self.batch_size, self.length = batch_size, length
         self._check(trim, pattern)
-        if features is not None and (features.rate != codec.rate or codec.end is not None):
+        if features is not None and (features.rate != codec.symbol_rate or codec.end is not None):
             raise DataError(
-                f"features at {features.rate} Hz, codec at {codec.rate} Hz with end {codec.end}: expected the same "
-                "rate, and no end, for which there are no features"
+                f"features at {features.rate} Hz, codec at {codec.symbol_rate:g} Hz with end {codec.end}: expected the "
+                "same rate, and no end, for which there are no features"
             )
         if by is not None and by not in (labels or []):
             raise DataError(f"by is {by!r}, expected one of the labels {labels or []}")
@@ -108,8 +109,9 @@ class Audio(DataModule):
     def _check(self, trim: float | None, pattern: str | None) -> None:
         if self.batch_size < 1 or not (trim is None or trim > 0):
             raise DataError(f"batch_size {self.batch_size}, trim {trim}: expected 1 or more, more than 0")
-        if self.length is not None and not SHORTEST <= self.length * self.rate < math.inf:
-            raise DataError(f"length is {self.length} s, expected {SHORTEST} samples at {self.rate} Hz or more")
+        rate = self.codec.symbol_rate
+        if self.length is not None and not SHORTEST <= self.length * rate < math.inf:
+            raise DataError(f"length is {self.length} s, expected {SHORTEST} symbols at {rate:g} Hz or more")
         try:
             re.compile(pattern or "")
         except re.error as error:
@@ -160,8 +162,8 @@ class Audio(DataModule):
     def span(self) -> int:
         """Symbols of a span, about."""
         if self.length is not None:
-            return round(self.length * self.rate)
-        return max(SHORTEST, self.rate, SHARE * (self._back or 0))
+            return round(self.length * self.codec.symbol_rate)
+        return max(SHORTEST, round(self.codec.symbol_rate), SHARE * (self._back or 0))
 
     @property
     def _back(self) -> int | None:
@@ -187,8 +189,7 @@ class Audio(DataModule):
         random = rng(self.seed, epoch)
         row, first, last = cut(self.sizes[clips], self.span, random)
         past = np.maximum(0, first - (self.span // SHARE if self._back is None else self._back))
-        if self.features is not None:
-            past -= past % self.features.hop  # frames are not cut
+        past -= past % (self.codec.frame if self.features is None else self.features.hop)  # frames are not cut
         spans = np.stack([clips[row], past, first, last], 1)[random.permutation(len(row))]
         spans = spans[np.argsort(spans[:, 3] - spans[:, 1], kind="stable")]
         groups = np.array_split(spans, -(-len(spans) // self.batch_size))
@@ -227,10 +228,10 @@ class Audio(DataModule):
         clips = self.parts["train"]
         batches = self._layout(clips, 0)
         read = sum(len(batch) * int((batch[:, 3] - batch[:, 1]).max()) for batch in batches)
-        reach = "all there is"
+        rate, reach = self.codec.symbol_rate, "all there is"
         if self.left_context is not None:
-            reach = f"{self.left_context} samples ({1000 * self.left_context / self.rate:.0f} ms)"
+            reach = f"{self.left_context} symbols ({1000 * self.left_context / rate:.0f} ms)"
         return (
-            f"{len(clips)} clips to train on, {self.sizes[clips].sum() / self.rate / 60:.1f} minutes; the model looks "
+            f"{len(clips)} clips to train on, {self.sizes[clips].sum() / rate / 60:.1f} minutes; the model looks "
             f"back on {reach}; of the positions in a batch {self.sizes[clips].sum() / read:.1%} carry loss"
         )

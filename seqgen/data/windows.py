@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.codec import Codec
+from seqgen.codecs.sound import Sound
 from seqgen.media.mel import LogMel, stack
 from seqgen.model import Batch, Context
 
@@ -25,7 +25,7 @@ class Windows:
     `features` computes its conditioning features.
     """
 
-    codec: Codec
+    codec: Sound
     samples: np.ndarray
     starts: np.ndarray
     ends: np.ndarray
@@ -35,7 +35,7 @@ class Windows:
     @property
     def sizes(self) -> np.ndarray:
         """Number of symbols of each clip (N,), including the end symbol."""
-        sizes: np.ndarray = self.ends - self.starts + (self.codec.end is not None)
+        sizes: np.ndarray = self.codec.count(self.ends - self.starts) + (self.codec.end is not None)
         return sizes
 
     def clip(self, clip: int) -> np.ndarray:
@@ -45,9 +45,9 @@ class Windows:
 
     def symbols(self, clip: int, first: int, last: int) -> Tensor:
         """Symbols first .. last - 1 of a clip, including the end symbol; fewer if the clip ends earlier."""
-        samples = self.clip(clip)
-        symbols = self.codec.encode(np.array(samples[first:last]))
-        return self.codec.close(symbols) if last > len(samples) >= first else symbols
+        symbols = self.codec.span(self.clip(clip), first, last)
+        ends = last > self.codec.count(self.ends[clip] - self.starts[clip]) >= first
+        return self.codec.close(symbols) if ends else symbols
 
     def batch(self, spans: np.ndarray, reach: int = 1) -> Batch:
         """A batch of crops, with `reach` frames of features after the last one's, where the clip has them.

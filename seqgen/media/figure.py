@@ -1,4 +1,4 @@
-"""A figure of a clip: waveform, mel spectrogram and, if given, the surprise -log2 p of every sample."""
+"""A figure of a clip: waveform, mel spectrogram and, if given, the surprise -log2 p of every symbol."""
 
 import io
 from typing import Any
@@ -15,7 +15,7 @@ COLUMNS = 1200
 def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "") -> Any:
     """A matplotlib Figure of a clip with N >= 1 samples; needs no display.
 
-    `surprise` (N,) is -log2 p of each sample, in bits.
+    `surprise` (S,) is -log2 p of each symbol, in bits; S = N where a symbol is a sample.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
@@ -28,7 +28,7 @@ def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "") -> A
     axes[0].set(ylim=(-1, 1), ylabel="amplitude", title=title)
     _spectrogram(axes[1], clip)
     if surprise is not None:
-        _plot(axes[2], surprise, clip.rate)
+        _plot(axes[2], surprise, len(surprise) / clip.seconds)
         axes[2].set(ylabel="surprise (bits)")
     axes[-1].set(xlabel="seconds", xlim=(0, len(clip.samples) / clip.rate))
     return drawn
@@ -47,7 +47,7 @@ def pixels(drawn: Any) -> np.ndarray:
     return np.asarray(drawn.canvas.buffer_rgba())
 
 
-def _plot(axis: Any, values: np.ndarray, rate: int) -> None:
+def _plot(axis: Any, values: np.ndarray, rate: float) -> None:
     """Plot values (N,), or minimum, maximum and mean of equal blocks if there are more than COLUMNS."""
     size = max(1, -(-len(values) // COLUMNS))
     padded = np.pad(values, (0, -len(values) % size), mode="edge").reshape(-1, size)

@@ -58,10 +58,11 @@ class SoundModality(Modality):
         return samples
 
     def symbols(self, codec: Codec, seconds: float) -> int:
-        """One symbol a sample."""
+        """Those of whole frames."""
         if not 0 <= seconds < 1e6:
             raise SeqgenError(f"seconds is {seconds}, expected a number from 0 to below 1,000,000")
-        return round(seconds * _sound(codec).rate)
+        count: int = _sound(codec).count(round(seconds * _sound(codec).rate))
+        return count
 
     def write(self, codec: Codec, items: list[Any], path: Path) -> list[Path]:
         """A file a clip, numbered where there are several."""
@@ -111,7 +112,7 @@ class SoundModality(Modality):
         """How many clips the model ended after less than 50 ms."""
         seconds = [clip.seconds for clip in items if clip.seconds < SHORT]
         wanted = request.choices.get("length")
-        if not seconds or (wanted is not None and wanted < SHORT * _sound(pipeline.codec).rate):
+        if not seconds or (wanted is not None and wanted < SHORT * _sound(pipeline.codec).symbol_rate):
             return None
         return (
             f"{len(seconds)} of {len(items)} clips are shorter than {1000 * SHORT:.0f} ms (the shortest has "
@@ -120,7 +121,7 @@ class SoundModality(Modality):
 
     def speed(self, codec: Codec, items: int, symbols: int, seconds: float) -> str:
         """Seconds of sound in a second."""
-        rate = _sound(codec).rate
+        rate = _sound(codec).symbol_rate
         factor = items * symbols / rate / max(1e-9, seconds)
         return f"{items} x {symbols / rate:.2f} s of sound in {seconds:.2f} s: {factor:.3g} x real time"
 
@@ -193,7 +194,7 @@ class SoundModality(Modality):
             return f"the first sample follows {prefix}, of which no sample is counted"
         if reach is None:
             return "the first sample follows the model's own initial state"
-        seconds = reach / _sound(pipeline.codec).rate
+        seconds = reach / _sound(pipeline.codec).symbol_rate
         return (
             f"the first {reach} samples ({1000 * seconds:.0f} ms, the receptive field) are counted, each given all "
             "samples before it: before the first stands a learnt start, no padding with silence"
