@@ -22,6 +22,7 @@ from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
 from seqgen_recipes.speech import recognise, vocoder
+from seqgen_recipes.speech.mfcc import KernelMachine
 
 RATE = 8000
 FRAMES = LogMel(RATE, mels=20, hop=80, window=320, floor=1e-7)
@@ -54,6 +55,23 @@ def recogniser() -> recognise.Recogniser:
 def test_two_tones_are_told_apart(recogniser: recognise.Recogniser) -> None:
     clips, classes = tones(1, 20)
     assert np.array_equal(recogniser.classify(clips), classes)
+
+
+def test_the_second_classifier_tells_two_tones_apart() -> None:
+    """However loud they are and whatever silence there is around them; and it has a class for any clip."""
+    second = KernelMachine(*tones(0, 32), RATE, count=2)
+    clips, classes = tones(1, 20)
+    assert np.array_equal(second.classify(clips), classes)
+    assert np.array_equal(second.classify([np.pad(clip / 8, 400) for clip in clips]), classes)
+    assert set(second.classify([np.zeros(count, np.float32) for count in (0, 1, 50)])) <= {0, 1}
+
+
+def test_faults_and_classes() -> None:
+    clips = [tone(400, 0.1), tone(400, 0.2), tone(400, 0.2, 0.01), np.zeros(0, np.float32)]
+    assert recognise.faults(clips, RATE) == "2 shorter than 0.15 s, 2 below -40 dB RMS"
+    requested = recognise.balanced_labels({"digit": ["0", "1"], "speaker": ["a", "b"]}, 4)
+    lines = recognise.by_class(np.array([True, False, True, True]), requested)
+    assert list(lines) == ["by speaker: a 50%, b 100%"]
 
 
 def test_teaching_is_reproducible() -> None:
@@ -149,12 +167,12 @@ def test_griffin_lim_comes_near(frames: LogMel) -> None:
     """In its mel bands and in length; and in time, for a click stays where it is."""
     chance, count = np.random.default_rng(0), frames.rate + 37
     hiss = chance.normal(0, 0.1, count).astype(np.float32)
-    made = vocoder.griffin_lim(hiss, frames)
+    made = vocoder.from_bands(hiss, frames)
     assert made.shape == hiss.shape
     assert vocoder.distance(hiss, made, frames) < 1.5
     click = chance.normal(0, 1e-4, count).astype(np.float32)
     click[frames.rate // 2] = 0.5
-    energy = vocoder.griffin_lim(click, frames) ** 2
+    energy = vocoder.from_bands(click, frames) ** 2
     centre = np.average(np.arange(count), weights=energy)
     assert centre == pytest.approx(frames.rate / 2, abs=frames.hop / 8)
 
@@ -202,7 +220,8 @@ def said(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) ->
 def test_recognise(tmp_path: Path, said: Callable[..., str]) -> None:
     """Figures and clips of a run; other data than the run's is refused."""
     run, out = untrained(tmp_path / "tones"), tmp_path / "out"
-    printed = said(recognise, run, "--clips", 4, "--out", out)
+    printed = said(recognise, run, "--clips", 4, "--out", out, "--second")
+    assert "sampled clips, second classifier: " in printed
     assert "real test clips: 100.0% of 8 are recognised" in printed
     assert "sampled clips: " in printed
     assert [path.name[:8] for path in sorted(out.iterdir())] == ["000_0_a_", "001_1_a_", "002_0_b_", "003_1_b_"]

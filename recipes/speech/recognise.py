@@ -24,12 +24,14 @@ from seqgen.media import audio
 from seqgen.media.audio import Clip
 from seqgen.media.mel import LogMel
 from seqgen.pipeline import Pipeline
+from seqgen_recipes.speech.mfcc import KernelMachine
 
 LABEL = "digit"
 MELS = 40
 DEPTH = 7.0  # dynamic range in nats (61 dB): bands this far below the loudest one count as silence
 EPOCHS, BATCH, RATE = 15, 32, 3e-3  # epochs, batch size and learning rate of the classifier
 MARGIN = 0.15  # maximum silence added at each end by data augmentation, in seconds
+SHORT, SOFT = 0.15, -40  # seconds and dB RMS below which a sampled clip is counted as too short or too soft
 
 
 # -- the run's data
@@ -193,6 +195,22 @@ def as_text(table: np.ndarray, names: Sequence[str]) -> str:
     return "\n".join("".join(cell.rjust(width) for cell in row) for row in rows)
 
 
+def by_class(right: np.ndarray, requested: Sequence[dict[str, str]]) -> Iterator[str]:
+    """A line for each other label: how many clips of each of its classes are recognised, of `right` (N,) bool."""
+    for name in requested[0].keys() - {LABEL}:
+        classes = np.array([own[name] for own in requested])
+        shares = (f"{one} {right[classes == one].mean():.0%}" for one in dict.fromkeys(classes.tolist()))
+        yield f"by {name}: {', '.join(shares)}"
+
+
+def faults(clips: Sequence[np.ndarray], rate: int) -> str:
+    """How many clips are too short, and how many too soft."""
+    short = sum(len(clip) < SHORT * rate for clip in clips)
+    power = 10 ** (SOFT / 10)
+    soft = sum(not len(clip) or float(np.mean(np.square(clip, dtype=np.float64))) < power for clip in clips)
+    return f"{short} shorter than {SHORT} s, {soft} below {SOFT} dB RMS"
+
+
 def main() -> None:
     """Print the classifier's accuracy on real clips, on real clips encoded and decoded, and on sampled clips."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -200,6 +218,7 @@ def main() -> None:
     parser.add_argument("--clips", type=int, default=100, help="number of clips to sample (default: %(default)s)")
     parser.add_argument("--seed", type=int, default=1, help="random seed (default: %(default)s)")
     parser.add_argument("--temperature", type=float, default=1.0, help="of sampling (default: %(default)s)")
+    parser.add_argument("--second", action="store_true", help="classify by a second, independent classifier as well")
     parser.add_argument("--path", default=None, help="path of the run's corpus, if it has moved")
     parser.add_argument("--out", type=Path, default=None, help="a folder for the sampled clips")
     options = parser.parse_args()
@@ -211,24 +230,35 @@ def main() -> None:
     began = time.monotonic()
     recogniser = train(clips, classes, data.rate, len(names), options.seed)
     print(f"classifier trained on {len(clips)} real clips in {time.monotonic() - began:.0f} s")
+    second = KernelMachine(clips, classes, data.rate, len(names)) if options.second else None
 
     real, truth = labelled_clips(data, "test")
     coded = [codec.decode(codec.encode(clip)).samples for clip in real]
     for name, signals in (("real test clips", real), ("the same encoded and decoded", coded)):
         print(f"{name}: {_accuracy(recogniser.classify(signals) == truth)}, {_duration(signals, data.rate)}")
+        if second is not None:
+            print(f"{name}, second classifier: {_accuracy(second.classify(signals) == truth)}")
 
     began = time.monotonic()
     # Without an end symbol, all clips get the average length of real ones.
     length = int((np.max if codec.end is not None else np.mean)([len(clip) for clip in clips]))
     sampled = pipeline.sample(
-        options.clips, length=length, label=list(requested), temperature=options.temperature, seed=options.seed
+        options.clips,
+        length=data.codec.count(length),
+        label=list(requested),
+        temperature=options.temperature,
+        seed=options.seed,
     )
     signals, truth = [clip.samples for clip in sampled], np.array([names.index(own[LABEL]) for own in requested])
-    predicted, cut = recogniser.classify(signals), sum(len(signal) == length for signal in signals)
+    predicted, cut = recogniser.classify(signals), sum(len(signal) >= length for signal in signals)
     print(
         f"sampled clips: {_accuracy(predicted == truth)}, {_duration(signals, data.rate)}, {cut} cut off at "
         f"{length / data.rate:.2f} s, temperature {options.temperature:g}, {time.monotonic() - began:.0f} s"
     )
+    print(f"of the sampled clips {faults(signals, data.rate)}")
+    print("\n".join(by_class(predicted == truth, requested)))
+    if second is not None:
+        print(f"sampled clips, second classifier: {_accuracy(second.classify(signals) == truth)}")
     table = as_text(confusion_matrix(truth, predicted, len(names)), names)
     print(f"confusion matrix, requested digit (row) and predicted digit (column):\n{table}")
     if options.out is not None:

@@ -15,7 +15,6 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
-import torch
 
 import seqgen
 from seqgen.cli.main import plainly
@@ -24,12 +23,12 @@ from seqgen.data.audio import Audio
 from seqgen.inference import generate
 from seqgen.media import audio
 from seqgen.media.audio import Clip
+from seqgen.media.griffin_lim import griffin_lim
 from seqgen.media.mel import LogMel
 from seqgen.output import Sampling
 from seqgen.pipeline import Pipeline
 from seqgen_recipes.speech.recognise import open_clips, samples
 
-ITERATIONS = 60  # of Griffin-Lim
 ABOUT = """The mel distance is the RMS difference of log-mel bands over bands and frames, in dB. Griffin-Lim optimises
 these bands directly. Soft bands count as much as loud ones, so the codec's quantisation noise adds to the distance, and
 the codec alone is not a bound for the model. It is in PESQ (maximum 4.64, or 4.55 at 8 kHz) and STOI (maximum 1)."""
@@ -99,25 +98,9 @@ def installed(package: str) -> bool:
 # -- resynthesis
 
 
-def griffin_lim(original: np.ndarray, frames: LogMel) -> np.ndarray:
-    """Samples (N,) reconstructed from the original's mel bands (Griffin and Lim 1984), by torchaudio.
-
-    Magnitudes are the minimum-norm solution for the bands; phases are initialised at random from a fixed seed.
-    """
-    transforms = audio.torchaudio().transforms
-    mel = frames.logarithms(original).exp().T[None]  # (1, C, F)
-    # One more frame at each end: torchaudio centres its first frame on sample 0, LogMel half a hop later.
-    mel = torch.nn.functional.pad(mel, (1, 1), mode="replicate")
-    bands = {"sample_rate": frames.rate, "f_min": frames.low, "f_max": frames.high, "norm": "slaney"}
-    widened = transforms.InverseMelScale(
-        frames.window // 2 + 1, frames.mels, mel_scale="slaney", driver="gelsd", **bands
-    )
-    phases = transforms.GriffinLim(frames.window, ITERATIONS, hop_length=frames.hop, power=1.0)
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(0)
-        found = phases(widened(mel)[0])
-    reconstructed: np.ndarray = found[frames.hop // 2 :][: len(original)].numpy()
-    return reconstructed
+def from_bands(original: np.ndarray, frames: LogMel) -> np.ndarray:
+    """Samples (N,) reconstructed from the original's mel bands by Griffin-Lim."""
+    return griffin_lim(frames.logarithms(original), frames)[: len(original)]
 
 
 def resynthesize(
@@ -169,7 +152,7 @@ def main() -> None:
     began = time.monotonic()
     results = {"model": resynthesize(pipeline, originals, labels, options.temperature, options.seed)}
     seconds = time.monotonic() - began
-    results["Griffin-Lim"] = [Clip(griffin_lim(clip.samples, frames), clip.rate) for clip in originals]
+    results["Griffin-Lim"] = [Clip(from_bands(clip.samples, frames), clip.rate) for clip in originals]
     results["codec"] = [pipeline.codec.decode(pipeline.codec.encode(clip)) for clip in originals]
     for name, clips in results.items():
         print(table(name, [measure(*pair, frames) for pair in zip(originals, clips, strict=True)]))
