@@ -8,7 +8,6 @@ from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Any, Literal, NamedTuple
 
-import torch
 from torch import Tensor
 
 from seqgen.config import SeqgenError
@@ -68,14 +67,10 @@ def offers(model: type[Model]) -> Callable[[Offer], Offer]:
 
 
 def sampler(model: Model, request: Request) -> Sampler:
-    """A compiled sampler. Raises Unsupported."""
+    """A compiled sampler. Raises Unsupported, and SeqgenError for what the plain loop refuses too."""
     if (offer := OFFERS.get(type(model))) is None:
         raise Unsupported(f"there is none for {type(model).__name__}")
-    for tensor in (*model.parameters(), *model.buffers()):
-        if tensor.device.type != "cpu" or tensor.dtype not in (torch.float32, torch.int64):
-            raise Unsupported(f"the weights are {str(tensor.dtype)[6:]} on {tensor.device}, expected float32 on cpu")
     if model.dimensions is not None and request.time + request.length > model.dimensions:
         wanted = request.time + request.length
         raise SeqgenError(f"a sequence of {wanted} symbols was asked for, expected at most {model.dimensions}")
-    model.output(request.parameters[:1], request.sampling)  # which refuses what the output cannot honour
     return offer(model, request)

@@ -26,7 +26,7 @@ import seqgen.engines
 from seqgen import SeqgenError
 from seqgen.codecs import Chars
 from seqgen.engine import OFFERS, Choice, Request, Unsupported, sampler
-from seqgen.engines import cache, program
+from seqgen.engines import cache, offer
 from seqgen.inference.generate import Noise, chunks, draw_noise, sample
 from seqgen.model import Context, Model
 from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, WaveNet
@@ -133,7 +133,7 @@ def test_of_every_precision(kind: str, output: Output) -> None:
         model = rounded(model, kind)
     batch, length = lengths(model)
     assert differences(model, draw_noise(batch, length, seed=1)) == 0
-    (layout,) = program._LAYOUTS[model][1].values()
+    (layout,) = offer._LAYOUTS[model][1].values()
     assert layout is not None
     kept = {"bfloat16": np.uint16, "int8": np.int8}.get(kind, np.float32)
     assert layout.code.weights.dtype == kept
@@ -384,7 +384,7 @@ def test_states_that_are_not_numbers(output: Output, where: str) -> None:
         parameters, state = model.start(2)
         drawing = sampler(model, Request(PLAIN, None, parameters, state, 0, 30))
         drawing.draw(draw_noise(2, 3, seed=1))
-        layout = program._LAYOUTS[model][1][b""]
+        layout = offer._LAYOUTS[model][1][b""]
         assert layout is not None
         place = {"initial": layout.states[0][0], "weight_hh": layout.bias}.get(where)  # type: ignore[attr-defined]
         if place is not None:

@@ -79,7 +79,7 @@ class Cache(FunctionCache):
             LOG.debug("the compiled sampler in %s cannot be used: %s", self._cache_path, error)
             shutil.rmtree(self._cache_path, ignore_errors=True)
             found = None
-        if found is None:
+        if found is None and self.told:
             LOG.warning("note: compiling the sampler for this processor and type of weights, once; it takes about 10 s")
         return found
 
@@ -94,7 +94,8 @@ class Cache(FunctionCache):
             super().save_overload(signature, result)
 
 
-def cached(function):
-    """A function of numba's `njit` that is compiled once for all processes."""
+def cached(function, told=True):
+    """A function of numba's `njit` that is compiled once for all processes, `told` in a line."""
     function._cache = Cache(function.py_func)
+    function._cache.told = told
     return function

@@ -4,14 +4,16 @@ import torch
 
 from seqgen.engine import Request, Sampler, offers
 from seqgen.engines.kernel import Op
-from seqgen.engines.program import PANEL, Layout, Program, Running, padded, start
+from seqgen.engines.offer import start
+from seqgen.engines.packing import padded
+from seqgen.engines.program import PANEL, Program
+from seqgen.engines.running import Layout, Running
 from seqgen.model import Order
 from seqgen.models.fvsbn import FVSBN, Sums
 from seqgen.models.made import MADE, Known
 from seqgen.models.nade import NADE
 from seqgen.models.nade import Running as Sum
 from seqgen.nn.degrees import masked
-from seqgen.nn.order import Orders
 
 
 class FVSBNLayout(Layout):
@@ -104,28 +106,22 @@ class MADELayout(Layout):
             memory.set(span, units)
 
 
-def _order(ordering: Orders, request: Request) -> tuple[Order, bytes]:
-    """The order of a request, and a key for what depends on it."""
-    order = ordering.of_context(request.context)
-    return order, order.permutation.numpy().tobytes() + order.connectivity.to_bytes(8, "little")
-
-
 @offers(FVSBN)
 def fvsbn(model: FVSBN, request: Request) -> Sampler:
     """A sampler of an FVSBN."""
-    order, key = _order(model.ordering, request)
-    return start(model, request, lambda: FVSBNLayout(model, order), key)
+    order = model.ordering.of_context(request.context)
+    return start(model, request, lambda: FVSBNLayout(model, order), order)
 
 
 @offers(NADE)
 def nade(model: NADE, request: Request) -> Sampler:
     """A sampler of a NADE or RNADE."""
-    order, key = _order(model.ordering, request)
-    return start(model, request, lambda: NADELayout(model, order), key)
+    order = model.ordering.of_context(request.context)
+    return start(model, request, lambda: NADELayout(model, order), order)
 
 
 @offers(MADE)
 def made(model: MADE, request: Request) -> Sampler:
     """A sampler of a MADE."""
-    order, key = _order(model.ordering, request)
-    return start(model, request, lambda: MADELayout(model, order), key)
+    order = model.ordering.of_context(request.context)
+    return start(model, request, lambda: MADELayout(model, order), order)

@@ -45,16 +45,23 @@ class Draw(NamedTuple):
 
 
 def prepare(output: Output, sampling: Sampling) -> Draw:
-    """The draw of an output under a sampling. Raises Unsupported for an output that none was written for."""
+    """The draw of an output under a sampling.
+
+    Raises Unsupported for an output that none was written for, and SeqgenError for what the output cannot honour.
+    """
     kind = KINDS.get(type(output))
     if kind is None:
         raise Unsupported(f"there is no compiled draw of {type(output).__name__}")
+    if sampling != PLAIN:
+        output(torch.zeros(1, output.size), sampling)
     classes = 2 if kind == BERNOULLI else output.size
     excluded = np.zeros(classes, np.uint8)
     excluded[[symbol for symbol in sampling.exclude if symbol < classes]] = 1
     mixture = output.size // 3 if output.size > 2 else 1
-    centres = bin_centres(mixture, torch.device("cpu"))
-    offsets = torch.special.ndtri(centres) if kind == GAUSSIANS else 2 * centres - 1
+    offsets = np.zeros(0)
+    if kind >= LOGISTICS:
+        centres = bin_centres(mixture, torch.device("cpu"))
+        offsets = (torch.special.ndtri(centres) if kind == GAUSSIANS else 2 * centres - 1).numpy()
     return Draw(
         kind,
         sampling == PLAIN,
@@ -62,7 +69,7 @@ def prepare(output: Output, sampling: Sampling) -> Draw:
         mixture,
         getattr(output, "levels", 0),
         getattr(output, "floor", 0.0),
-        offsets.numpy(),
+        offsets,
         float(sampling.temperature),
         sampling.top_k,
         float(sampling.top_p),

@@ -8,7 +8,9 @@ from torch import Tensor
 
 from seqgen.engine import Request, Sampler, offers
 from seqgen.engines.kernel import Op
-from seqgen.engines.program import Layout, Program, Running, Span, start
+from seqgen.engines.offer import start
+from seqgen.engines.program import Program, Span
+from seqgen.engines.running import Layout, Running
 from seqgen.model import Context
 from seqgen.models.pixelcnn import PixelCNN
 from seqgen.models.raster import Prefix

@@ -1,34 +1,17 @@
-"""Programs for the compiled sampler: laying out memory, packing weights, and running."""
+"""Writing a model's step as a program for the compiled sampler: memory, operations, weights."""
 
 import itertools
-import math
-import weakref
-from abc import ABC, abstractmethod
-from collections.abc import Callable
-from typing import Any, NamedTuple
-from weakref import WeakKeyDictionary
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from seqgen.engine import Request, Sampler, Unsupported
-from seqgen.engines import draws
-from seqgen.engines.kernel import Code, Op, run
-from seqgen.engines.vectors import LANES
-from seqgen.model import Model
-from seqgen.nn.rounding import LEVELS
-from seqgen.output import Output, diverged
+from seqgen.engines.kernel import Code, Op
+from seqgen.engines.packing import array, flat, in_panels, in_rows, narrowed, padded
+from seqgen.output import Output
 
 PANEL = 64
-FEW = 8
-"""Columns that are looked at first."""
-INT8_ERROR = 1e-4
-"""The greatest deviation from a whole multiple of the scale, which is that of float32 for multiples up to 127."""
-AHEAD = 64
-"""Symbols whose inputs from outside are computed at once."""
-MARGIN = 64
-"""Floats behind the memory of a row, which a vector may be read from beyond the last number."""
 
 
 class Span(NamedTuple):
@@ -42,56 +25,8 @@ class Span(NamedTuple):
         return Span(self.offset + start, length)
 
 
-class Weights(NamedTuple):
-    """Numbers in the narrowest type that holds them, and a scale (columns,) for int8, None for others."""
-
-    values: np.ndarray
-    scale: np.ndarray | None
-
-
-def padded(length: int, unit: int = LANES) -> int:
-    """The next multiple of a unit."""
-    return -(-length // unit) * unit
-
-
-def int8_scale(values: np.ndarray) -> np.ndarray | None:
-    """Scales (m,) of which the columns (n, m) are multiples from -127 to 127, up to rounding; None if there are none.
-
-    A column may be a part of one whose greatest weight is 127 times the scale, so every greatest multiple is tried.
-    """
-    greatest = np.abs(values).max(0)
-    scale = np.ones_like(greatest)
-    left = np.flatnonzero(greatest > 0)
-    if len(left) > FEW and int8_scale(values[:, :FEW]) is None:
-        return None  # at once, for weights that were not rounded
-    for multiple in range(LEVELS, 0, -1):
-        if not len(left):
-            break
-        tried = greatest[left] / np.float32(multiple)
-        ratios = values[:, left] / tried
-        fits = (np.abs(ratios - np.rint(ratios)) < INT8_ERROR).all(0)
-        scale[left[fits]], left = tried[fits], left[~fits]
-    return None if len(left) else scale
-
-
-def narrowed(matrices: list[np.ndarray]) -> list[Weights]:
-    """All matrices (n, m) in the narrowest type that holds them all; of int8 up to the rounding of float32."""
-    scales = list(itertools.takewhile(lambda scale: scale is not None, map(int8_scale, matrices)))
-    if len(scales) == len(matrices):
-        pairs = zip(matrices, scales, strict=True)
-        return [Weights(np.rint(matrix / scale).astype(np.int8), scale) for matrix, scale in pairs]
-    if any((matrix.view(np.uint32) & 0xFFFF).any() for matrix in matrices):
-        return [Weights(matrix, None) for matrix in matrices]
-    return [Weights((matrix.view(np.uint32) >> 16).astype(np.uint16), None) for matrix in matrices]
-
-
-def _array(value: Tensor) -> np.ndarray:
-    array: np.ndarray = value.detach().to(torch.float32).contiguous().numpy()
-    return array
-
-
 class Program:
-    """A model's step as a list of operations, with its weights; `Running` is a state of it.
+    """A model's step as a list of operations, with its weights; `Running` runs it.
 
     Methods that add an operation return the span of its result. Products read whole spans, so that everything behind
     the numbers in a span must be zero, or meet weights of zero.
@@ -127,12 +62,12 @@ class Program:
         span = Span(self.size, padded(length))
         self.size += span.length
         if value is not None:
-            self.fixed.append((span, _flat(value)))
+            self.fixed.append((span, flat(value)))
         return span
 
     def constant(self, value: Tensor, width: int | None = None) -> int:
         """The place of constants (..., width), every row padded; plain numbers for width None."""
-        array = _flat(value)
+        array = flat(value)
         if width is not None:
             array = np.pad(array.reshape(-1, width), [(0, 0), (0, padded(width) - width)])
         place, self.constant_size = self.constant_size, self.constant_size + padded(array.size)
@@ -212,10 +147,10 @@ class Program:
 
     def code(self) -> Code:
         """The program with packed weights."""
-        arrays = [_array(matrix.t() if by_rows else matrix) for matrix, by_rows, *_ in self.matrices]
+        arrays = [array(matrix.t() if by_rows else matrix) for matrix, by_rows, *_ in self.matrices]
         packed, places, scales, position = [], [], [], 0
         for (_, by_rows, n, m), (values, scale) in zip(self.matrices, narrowed(arrays), strict=True):
-            packed.append(_by_rows(values.T, n) if by_rows else _in_panels(values, n, m))
+            packed.append(in_rows(values.T, n) if by_rows else in_panels(values, n, m))
             scales.append(-1 if scale is None else self.constant(torch.from_numpy(scale)))
             places.append(position)
             position += packed[-1].size
@@ -239,176 +174,3 @@ class Program:
             parameters=self.parameters.offset,
             step=self.step,
         )
-
-
-def _flat(value: Tensor) -> np.ndarray:
-    return _array(value).reshape(-1)
-
-
-def _in_panels(values: np.ndarray, n: int, m: int) -> np.ndarray:
-    """A matrix (n, m), padded, as panels of 16 columns."""
-    whole = np.zeros((n, m), values.dtype)
-    whole[: values.shape[0], : values.shape[1]] = values
-    return whole.reshape(n, -1, LANES).swapaxes(0, 1).reshape(-1)
-
-
-def _by_rows(values: np.ndarray, n: int) -> np.ndarray:
-    whole = np.zeros((values.shape[0], n), values.dtype)
-    whole[:, : values.shape[1]] = values
-    return whole.reshape(-1)
-
-
-class Layout(ABC):
-    """The program of a model, with its packed weights; `fill` writes a state of the plain loop to memory.
-
-    It lives as long as its model, which it must not keep alive. Images have `beside` cells of zeros on either side.
-    """
-
-    def __init__(self, program: Program, beside: int = 0) -> None:
-        self.program, self.code, self.beside = program, program.code(), beside
-
-    @property
-    def model(self) -> Any:
-        """The model, which is known before the program is."""
-        return self._model()
-
-    @model.setter
-    def model(self, model: Model) -> None:
-        self._model = weakref.ref(model)
-
-    @abstractmethod
-    def fill(self, memory: "Running", request: Request) -> None:
-        """Write the state of a request, and what is conditioned on, to the rows of memory."""
-
-    def outside(self, request: Request) -> Callable[[int, int], Tensor] | None:
-        """A function that gives the inputs (B, n, E) of n steps from one on, for programs with FETCH; else None."""
-        return None
-
-
-class Running(Sampler):
-    """A program at work on the B sequences of a request."""
-
-    def __init__(self, layout: Layout, request: Request) -> None:
-        program, code = layout.program, layout.code
-        batch, size = request.parameters.shape
-        self._code, self._dtype = code, program.output.dtype
-        self._how = draws.prepare(program.output, request.sampling)
-        cells = code.width + 2 * layout.beside if code.width else 1
-        self._memory = np.zeros((batch, code.cell * cells + MARGIN), np.float32)
-        self._cells = self._memory[:, : code.cell * cells].reshape(batch, cells, -1)
-        self._cells = self._cells[:, layout.beside : layout.beside + max(1, code.width)]
-        for span, value in program.fixed:
-            self._cells[..., span.offset : span.offset + value.size] = value
-        self._base = np.arange(batch, dtype=np.int64) * self._memory.shape[1] + layout.beside * code.cell
-        self._rows, self._last = np.arange(batch, dtype=np.int64), np.zeros(batch)
-        self._wide = np.zeros(batch * code.width, np.int64)
-        self._count, self._time, self._pending = batch, request.time, False
-        self._end = math.nan if request.end is None else float(request.end)  # which no symbol equals
-        self._outside = layout.outside(request)
-        layout.fill(self, request)
-        if not code.width:
-            place = int(code.places[min(request.time, len(code.places) - 1)])
-            self.set(Span(code.parameters + code.step * place, size), request.parameters)
-
-    def set(self, span: Span, value: Tensor) -> None:
-        """Write (B, length) or (length,) numbers to a span of every row, of images to all cells."""
-        value = value.detach().float()
-        self._cells[..., span.offset : span.offset + value.shape[-1]] = value.view(*value.shape[:-1], 1, -1).numpy()
-
-    def replay(self, symbols: Tensor) -> None:
-        """Take in the first symbols (B, S) of images, from the first pixel on."""
-        self._time, self._pending = -1, True
-        if symbols.shape[1]:
-            self._run(symbols.double(), symbols.double().numpy().copy(), True)
-
-    def draw(self, noise: Tensor) -> Tensor:
-        """The next symbols (B, n) at noise (B, n)."""
-        if self._outside is None or noise.shape[1] <= AHEAD:
-            values = noise
-            if self._how.kind == draws.GAUSSIANS:
-                values = torch.special.ndtri(noise.clamp(2**-54, 1 - 2**-53))
-            return self._run(values, np.full(noise.shape, self._end), False)
-        parts = []
-        for columns in torch.split(noise, AHEAD, 1):
-            parts.append(self.draw(columns))
-            if parts[-1].shape[1] < columns.shape[1]:
-                break
-        return torch.cat(parts, 1)
-
-    def _run(self, noise: Tensor, symbols: np.ndarray, given: bool) -> Tensor:
-        outside = np.zeros((1, 1, 1), np.float32)
-        if self._outside is not None:
-            first = self._time + 1 - (not self._pending)
-            outside = self._outside(first, noise.shape[1]).detach().float().contiguous().numpy()
-        self._count, drawn = run(
-            self._code, self._memory.reshape(-1), self._base, self._rows, self._count, self._wide, self._time,
-            self._pending, self._last, outside, self._how, noise.contiguous().numpy(), self._end, symbols, given,
-        )  # fmt: skip
-        if self._count < 0:
-            raise diverged("probability")
-        if drawn:
-            self._time += drawn - (not self._pending)
-            self._pending = True
-        return torch.from_numpy(symbols[:, :drawn]).to(self._dtype)
-
-
-KEPT = 4
-"""Layouts of a model that are kept, one for each order of its variables."""
-CHECKED = 4
-"""Rows and symbols that a new layout draws beside the plain loop."""
-NEAR = 1e-5
-"""How near to the boundary between two symbols noise may lie to fall either way."""
-_LAYOUTS: WeakKeyDictionary[Model, tuple[Any, dict[bytes, Layout | None]]] = WeakKeyDictionary()
-
-
-def start(model: Model, request: Request, build: Callable[[], Layout], key: bytes = b"") -> Running:
-    """A sampler of a model, whose layout is built where the last one of that key is of other weights.
-
-    Raises Unsupported for a layout that does not agree with the plain loop.
-    """
-    stamp = [_stamp(tensor) for tensor in (*model.parameters(), *model.buffers())]
-    known, layouts = _LAYOUTS.get(model, (None, {}))
-    if stamp != known:
-        layouts = {}
-    if key not in layouts:
-        layout = build()
-        checked = layout if _agrees(layout, model, request) else None
-        layouts = {**dict(list(layouts.items())[1 - KEPT :]), key: checked}
-        _LAYOUTS[model] = stamp, layouts
-    if (found := layouts[key]) is None:
-        raise Unsupported(f"that for {type(model).__name__} does not agree with the plain loop on this machine")
-    return Running(found, request)
-
-
-def _stamp(tensor: Tensor) -> tuple[int, int, int]:
-    """The place of a tensor and the sum of its bits: fused optimizers change weights without a new version."""
-    flat = tensor.detach().reshape(-1)
-    if flat.storage_offset() % 2:
-        flat = flat.clone()
-    pairs = flat[: len(flat) // 2 * 2].view(torch.int64)  # whose sum is ten times as fast as that of int32
-    return tensor.data_ptr(), int(pairs.sum()), int(flat[len(flat) // 2 * 2 :].view(torch.int32).sum())
-
-
-def _agrees(layout: Layout, model: Model, request: Request) -> bool:
-    """Whether the first symbols of the first rows are those of the plain loop, or as near as rounding allows."""
-    sampling, context, parameters, state, _, length, _ = request
-    noise = torch.rand(
-        len(parameters), min(length, CHECKED), dtype=torch.float64, generator=torch.Generator().manual_seed(1)
-    )
-    drawn = Running(layout, request._replace(end=None)).draw(noise)
-    if drawn.shape != noise.shape:
-        return False
-    for column, (x, values) in enumerate(zip(drawn.unbind(1), noise.unbind(1), strict=True)):
-        low, expected, high = (
-            model.output.draw(parameters, (values + nudge).clamp(0, 1 - 2**-53), sampling).double()
-            for nudge in (-NEAR, 0, NEAR)
-        )
-        slack = 1e-4 * (1 + expected.abs()) if model.output.classes is None else torch.zeros_like(expected)
-        far = (x < low - slack) | (x > high + slack)
-        if bool(far[:CHECKED].any()):
-            return False
-        if column + 1 == noise.shape[1] or not torch.allclose(x.double(), expected, rtol=1e-4, atol=1e-4):
-            return True  # from here on the histories differ
-        rows, state = model.step(x.unsqueeze(1), state, context)
-        parameters = rows.squeeze(1)
-    return True

@@ -7,7 +7,10 @@ from torch.nn import functional as F
 
 from seqgen.engine import Request, Sampler, Unsupported, offers
 from seqgen.engines.kernel import Op
-from seqgen.engines.program import Layout, Program, Running, padded, start
+from seqgen.engines.offer import start
+from seqgen.engines.packing import padded
+from seqgen.engines.program import Program
+from seqgen.engines.running import Layout, Running
 from seqgen.models.wavenet import Queues, WaveNet
 
 
