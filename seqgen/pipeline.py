@@ -1,8 +1,6 @@
 """A trained model with its codec: what users load to sample and score."""
 
 import dataclasses
-import itertools
-import random
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Self, overload
@@ -10,7 +8,6 @@ from typing import Any, Self, overload
 import torch
 from torch import Tensor
 from torch.distributions import Distribution
-from torch.utils import _pytree as pytree
 
 # Not by name: importing them registers the classes that a checkpoint may name.
 import seqgen.codecs
@@ -23,14 +20,15 @@ from seqgen.checkpoints.training_texts import TrainingTexts
 from seqgen.codec import Codec
 from seqgen.config import ConfigError, SeqgenError, build, describe
 from seqgen.engine import Choice
-from seqgen.inference import detect, generate
+from seqgen.inference import detect
 from seqgen.inference.conditioning import Conditioning, Label, check_fit
 from seqgen.inference.detect import Calibration, Side
-from seqgen.inference.score import Scores, Total, evaluating
+from seqgen.inference.sampler import ItemSampler
+from seqgen.inference.score import Scores, Total
 from seqgen.inference.scorer import BATCH, Scorer
 from seqgen.media.mel import LogMel
 from seqgen.modality import modality_of
-from seqgen.model import Context, Model, Order, arranged
+from seqgen.model import Model, Order
 from seqgen.nn.rounding import read_weights, rounded, stored_weights
 from seqgen.output import PLAIN, Sampling
 
@@ -66,6 +64,7 @@ class Pipeline:
         self.provenance = dict(provenance or {})
         self.calibration = calibration
         self.training_texts = training_texts
+        self._sampler = ItemSampler(model, codec, self.modality, self.conditioning)
         self._scorer = Scorer(model, codec, self.modality, self.conditioning)
 
     @property
@@ -156,17 +155,8 @@ class Pipeline:
         Raises SeqgenError for bad arguments.
         """
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        symbols, context, length = self._continuation(n, prompt, length, label, condition)
-        noise = generate.Noise(n, length, _seed(seed))
-        with evaluating(self.model):
-            prompts = symbols.expand(n, -1)
-            drawn = generate.sample(
-                self.model, noise, sampling, context, prompts, self.codec.end, watch, engine, report
-            )
-        whole = torch.cat([symbols.expand(n, -1), drawn.cpu()], 1)
-        if context is not None and context.order is not None:
-            whole = context.order.restore(whole.to(drawn.device)).cpu()
-        return [self.codec.decode(row) for row in whole]
+        beginning = self._sampler.beginning(n, prompt, length, label, condition)
+        return self._sampler.sample(beginning, sampling, seed, engine, watch, report)
 
     def stream(
         self,
@@ -190,27 +180,9 @@ class Pipeline:
         """
         if n is not None and self.codec.length is None:
             raise SeqgenError(f"n is {n}, expected None: items that differ in length are streamed one by one")
-        count = 1 if n is None else n
         sampling = Sampling(temperature, top_k, top_p, self.codec.unsampled)
-        symbols, context, length = self._continuation(count, prompt, length, label, condition)
-        prompts = symbols.expand(count, -1)
-        noise = generate.Noise(count, length, _seed(seed))
-        order = None if context is None or context.order is None or context.order.natural else context.order
-
-        def drawn() -> Iterator[Tensor]:
-            with evaluating(self.model):
-                source = generate.stream(self.model, noise, sampling, context, prompts, engine, report)
-                columns = itertools.chain(prompts.unbind(1), source)
-                if order is None:
-                    yield from columns
-                else:
-                    whole = torch.stack([column.to(self.device) for column in columns], 1)
-                    yield from order.restore(whole).unbind(1)
-
-        def item(place: int, columns: Iterator[Tensor]) -> Iterator[Any]:
-            return self.codec.stream(column[place].item() for column in columns)
-
-        items = list(map(item, range(count), itertools.tee(drawn(), count)))
+        beginning = self._sampler.beginning(1 if n is None else n, prompt, length, label, condition)
+        items = self._sampler.stream(beginning, sampling, seed, engine, report)
         return items[0] if n is None else zip(*items, strict=True)
 
     def next_probs(
@@ -222,17 +194,7 @@ class Pipeline:
         """
         if self.codec.size is None:
             raise SeqgenError(f"{type(self.codec).__name__} has numbers, whose densities `score` gives")
-        symbols, context, _ = self._continuation(1, prefix, None, label, None)
-        with torch.inference_mode(), evaluating(self.model):
-            parameters, state = self.model.start(1, context)
-            if len(symbols):
-                rows, _ = self.model.step(symbols.unsqueeze(0).to(self.device), state, context)
-                parameters = rows[:, -1]
-            distribution = self.model.output(parameters.double(), Sampling(temperature, top_k, top_p))
-            support = distribution.enumerate_support(expand=False)
-            probs = distribution.log_prob(support).exp().flatten().cpu()
-        names = self.codec.names(support.flatten().cpu())
-        return dict(sorted(zip(names, probs.tolist(), strict=True), key=lambda pair: -pair[1]))
+        return self._sampler.next_probs(prefix, label, Sampling(temperature, top_k, top_p))
 
     def conditionals(
         self, x: Tensor, label: Label = None, prompt: Any = None, sampling: Sampling = PLAIN
@@ -241,58 +203,11 @@ class Pipeline:
 
         The symbols are in the order in which samples with this prompt are drawn; the function puts (1, T) back.
         """
-        _, order = self.known(prompt)
-        context = self._placed(self.conditioning.context(label, 1))
-        y, context = arranged(x.to(self.device).unsqueeze(0), context, order)
-        with torch.inference_mode(), evaluating(self.model):
-            distribution = self.model.output(self.model(y, context).double(), sampling)
-        return distribution, (lambda rows: rows) if order is None else order.restore
+        return self._sampler.conditionals(x, label, prompt, sampling)
 
     def known(self, prompt: Any) -> tuple[Tensor, Order | None]:
         """The symbols (S,) of a prompt, and the order in which the others follow, None for models without orders."""
-        if prompt is None:
-            return torch.zeros(0, dtype=self.model.output.dtype), self.model.order_number(0)
-        places, symbols = self.codec.partial(prompt)
-        order = self.model.order_starting_with(places)
-        if order is None:
-            if not torch.equal(places, torch.arange(len(places))):
-                raise SeqgenError("the model continues the beginning of an item, and the prompt is another part of one")
-            return symbols, None
-        return symbols[torch.argsort(order.ranks.cpu()[places])], order
-
-    def _continuation(
-        self, n: int, prompt: Any, length: int | None, label: Label | list[Label], condition: Any
-    ) -> tuple[Tensor, Context | None, int]:
-        """The prompt's symbols (S,), the context of n items, and how many symbols are to be drawn."""
-        symbols, order = self.known(prompt)
-        signal = None if condition is None else self.modality.signal(self.codec, condition)
-        length = self._length(length, len(symbols), None if signal is None else len(signal))
-        for name, value, least in (("n", n, 1), ("length", length, 0)):
-            if isinstance(value, bool) or not isinstance(value, int) or value < least:
-                raise SeqgenError(f"{name} is {value!r}, expected a whole number of {least} or more")
-        if signal is not None and len(symbols) + length > len(signal):
-            raise SeqgenError(
-                f"got a prompt of {len(symbols)} symbols and {length} to be drawn, expected at most the {len(signal)} "
-                "of the sound to be conditioned on"
-            )
-        context = self.conditioning.context(label, n, None if signal is None else [signal])
-        context = context if order is None else (context or Context())._replace(order=order)
-        return symbols, self._placed(context), length
-
-    def _length(self, length: int | None, known: int, conditioned: int | None) -> int:
-        """How many symbols are to be drawn."""
-        if self.codec.length is None:
-            usual = self.codec.usual_length if conditioned is None else max(0, conditioned - known)
-            return usual if length is None else length
-        rest = self.codec.length - known
-        if length not in (None, rest):
-            raise SeqgenError(f"length is {length!r}, expected {rest}: every item has {self.codec.length} symbols")
-        return rest
-
-    def _placed(self, context: Context | None) -> Context | None:
-        """The context on the model's device."""
-        moved: Context | None = pytree.tree_map_only(Tensor, lambda tensor: tensor.to(self.device), context)
-        return moved
+        return self._sampler.known(prompt)
 
     # -- scoring
 
@@ -411,7 +326,7 @@ class Pipeline:
             chosen = [place for place, p in enumerate(self.p_value(items, label=label)) if p < below]
         for first in range(0, len(chosen), BATCH):
             group = chosen[first : first + BATCH]
-            context = self._placed(self.conditioning.context(label, len(group)))
+            context = self._sampler.placed(self.conditioning.context(label, len(group)))
             x[group] = detect.purify(self.model, x[group], radius, context).cpu()
         return [self.codec.decode(row) for row in x]
 
@@ -472,10 +387,3 @@ def _labels(value: Any, where: str) -> dict[str, list[str]]:
     if not plain:
         raise ConfigError(f"{where}: labels is {value!r}, expected an object of lists of names")
     return dict(value)
-
-
-def _seed(seed: int | None) -> int:
-    seed = random.SystemRandom().getrandbits(31) if seed is None else seed
-    if isinstance(seed, bool) or not isinstance(seed, int) or not 0 <= seed < 2**63:
-        raise SeqgenError(f"seed is {seed!r}, expected a whole number from 0 to 2^63 - 1")
-    return seed

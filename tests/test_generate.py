@@ -12,7 +12,7 @@ from torch import Tensor
 
 from seqgen.engine import CHOICES, Choice
 from seqgen.inference import generate
-from seqgen.inference.generate import Noise, draw_noise, sample, stream
+from seqgen.inference.generate import Noise, chunks, columns, draw_noise, sample
 from seqgen.model import Context, Model
 from seqgen.output import PLAIN, Sampling
 from seqgen.outputs import Categorical
@@ -64,8 +64,8 @@ def test_the_first_rows_of_twenty_are_the_five(name: str) -> None:
 def test_stream_joined_is_sample(name: str) -> None:
     model, noise = MODELS[name](), draw_noise(3, 8, seed=1)
     context, prompt = draw_context(model, 3, torch.Generator().manual_seed(1)), torch.tensor([[1, 0]]).expand(3, -1)
-    columns = list(stream(model, noise, PLAIN, context, prompt))
-    assert torch.equal(torch.stack(columns, 1), sample(model, noise, PLAIN, context, prompt))
+    streamed = list(columns(chunks(model, noise, PLAIN, context, prompt)))
+    assert torch.equal(torch.stack(streamed, 1), sample(model, noise, PLAIN, context, prompt))
 
 
 @every_model
@@ -118,7 +118,7 @@ def test_a_prompt_is_taken_in_by_one_step(
 def test_a_streamed_symbol_comes_before_the_next_is_worked_out(monkeypatch: pytest.MonkeyPatch) -> None:
     model = ngram(Categorical(3))
     counted = Counted(model, monkeypatch)
-    drawn = stream(model, draw_noise(1, 5, seed=0))
+    drawn = chunks(model, draw_noise(1, 5, seed=0))
     for place in range(3):
         next(drawn)
         assert len(counted.steps) == place
@@ -160,7 +160,7 @@ def drawn_with(how: str, model: Model, noise: Noise, loop: Choice, watch: Callab
     if how == "sample":
         sample(model, noise, watch=lambda drawn, _: watch(drawn), loop=loop)
     else:
-        for place, _ in enumerate(stream(model, noise, loop=loop), 1):
+        for place, _ in enumerate(columns(chunks(model, noise, loop=loop)), 1):
             watch(place)
 
 

@@ -10,8 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.turns import Contender, drawing, repeating, steps, take_turns
-from seqgen.inference import generate
+from benchmarks.turns import Contender, drawing, repeating, steps, streamed, take_turns
 from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
 
@@ -45,7 +44,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
         generation = {
             "queues and Conv1d": drawing(Cached(plain, as_convolution).stream, batch, seconds),
             "queues and Linear": drawing(Cached(plain, as_linear).stream, batch, seconds),
-            "seqgen stream": drawing(partial(generate.stream, model), batch, seconds),
+            "seqgen stream": drawing(streamed(model), batch, seconds),
             "matrix products alone": repeating(products(model, batch), batch, seconds),
             "weights read once": repeating([weights.sum], batch, seconds),
         }

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.turns import Contender, steps, take_turns, timed
+from benchmarks.turns import Contender, steps, streamed, take_turns, timed
 from seqgen.inference import generate
 from seqgen.model import Model
 from seqgen.models import FVSBN, MADE, NADE
@@ -43,7 +43,7 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
             results[f"{name}, sampling, batch {batch}"] = take_turns(
                 {
                     "plain PyTorch": sampling(plain.stream, batch, seconds),
-                    "seqgen, re-running forward": sampling(partial(generate.stream, Slow(model)), batch, seconds),
+                    "seqgen, re-running forward": sampling(streamed(Slow(model)), batch, seconds),
                     "seqgen": sampling(partial(whole, model), batch, seconds),
                 },
                 rounds,

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from benchmarks.turns import Contender, take_turns, timed
+from benchmarks.turns import Contender, streamed, take_turns, timed
 from seqgen.inference import generate
 from seqgen.models import PixelCNN, PixelRNN
 from seqgen.models.raster import Raster
@@ -64,7 +64,7 @@ def drawing(loop: Any, seconds: float) -> Contender:
 
 def cached(model: Raster) -> Iterator[Tensor]:
     """Pixels (IMAGES,) sampled by seqgen's cached loop."""
-    return generate.stream(model, generate.draw_noise(IMAGES, SIDE**2, 0))
+    return streamed(model)(generate.draw_noise(IMAGES, SIDE**2, 0))
 
 
 @torch.inference_mode()

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from benchmarks.turns import Contender, drawing, repeating, steps, take_turns
+from benchmarks.turns import Contender, drawing, repeating, steps, streamed, take_turns
 from seqgen.inference import generate
 from seqgen.model import Carry, Model
 from seqgen.models import RNN
@@ -40,14 +40,14 @@ def measure(rounds: int, seconds: float) -> dict[str, Any]:
     for batch in (1, 64):
         sampling = {
             "torch.nn.LSTM": drawing(plain.stream, batch, seconds),
-            "seqgen stream": drawing(lambda noise: generate.stream(model, noise), batch, seconds),
+            "seqgen stream": drawing(streamed(model), batch, seconds),
             "matrix products alone": repeating(products(model, batch), batch, seconds),
         }
         results[f"sampling, batch {batch}"] = take_turns(sampling, rounds)
     bare = results["sampling, batch 1"]["matrix products alone"]["median"]
     size = sum(weight.numel() * weight.element_size() for weight in matrices(model))
     noise = generate.draw_noise(64, 50, seed=1)
-    same = torch.stack(list(generate.stream(model, noise))) == torch.stack(list(plain.stream(noise)))
+    same = torch.stack(list(streamed(model)(noise))) == torch.stack(list(plain.stream(noise)))
     return {
         "unit": "characters/s",
         "results": results,

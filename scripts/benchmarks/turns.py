@@ -10,6 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from seqgen.inference import generate
+from seqgen.model import Model
 
 LEARNING = {"lr": 2e-3, "betas": (0.9, 0.99), "weight_decay": 0.0, "fused": True}
 
@@ -80,6 +81,11 @@ def steps(
             yield predicted
 
     return lambda: timed(work(), seconds)
+
+
+def streamed(model: Model) -> Callable[[Tensor], Iterator[Tensor]]:
+    """A function that maps noise (B, T) to a model's symbols (B,), one position after the other."""
+    return lambda noise: generate.columns(generate.chunks(model, noise))
 
 
 def drawing(stream: Callable[[Tensor], Iterator[Tensor]], batch: int, seconds: float) -> Contender:

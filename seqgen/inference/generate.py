@@ -5,7 +5,7 @@ its place where there is one for the request, and draws the same symbols.
 """
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 import torch
@@ -23,6 +23,8 @@ FIRST = 16
 """Symbols of the first chunk of a compiled sampler."""
 SECONDS = 0.05
 """About the time of the later chunks: long enough to cost nothing, short enough to play while they are drawn."""
+GROWTH = 64
+"""How many times as long as a chunk the next one may be; the first ones need not tell the time of the others."""
 LARGEST = 1 << 14
 """Symbols of a chunk at most."""
 
@@ -70,53 +72,6 @@ def draw_noise(batch: int, length: int, seed: int) -> Tensor:
     return Noise(batch, length, seed).take(length)
 
 
-def stream(
-    model: Model,
-    noise: Noise | Tensor,
-    sampling: Sampling = PLAIN,
-    context: Context | None = None,
-    prompt: Tensor | None = None,
-    loop: Choice = "auto",
-    report: Callable[[str], None] | None = None,
-) -> Iterator[Tensor]:
-    """Symbols (B,), one for each column of noise (B, T), after a prompt (B, S).
-
-    The prompt, of any length, is taken in by one `step`. Memory does not grow with the number of symbols drawn. Those
-    of a compiled sampler come in chunks, which take about a twentieth of a second.
-    """
-    for chunk in chunks(model, noise, sampling, context, prompt, None, loop, report):
-        for column in range(chunk.shape[1]):
-            yield chunk[:, column]
-
-
-def sample(
-    model: Model,
-    noise: Noise | Tensor,
-    sampling: Sampling = PLAIN,
-    context: Context | None = None,
-    prompt: Tensor | None = None,
-    end: int | None = None,
-    watch: Callable[[int, int], None] | None = None,
-    loop: Choice = "auto",
-    report: Callable[[str], None] | None = None,
-) -> Tensor:
-    """Symbols (B, T) without the prompt; T is shorter than the noise once every row holds the symbol `end`.
-
-    What follows the end symbol in a row has no meaning. `watch` is called with the number of symbols drawn so far and
-    the largest number that may be drawn. `loop` says which loop draws, `report` is told which it was, and why. Memory
-    is that of the result.
-    """
-    batch, length = noise.shape
-    symbols = torch.empty(batch, length, dtype=model.output.dtype, device=model.device)
-    drawn = 0
-    for chunk in chunks(model, noise, sampling, context, prompt, end, loop, report):
-        symbols[:, drawn : drawn + chunk.shape[1]] = chunk
-        drawn += chunk.shape[1]
-        if watch is not None:
-            watch(drawn, length)
-    return symbols[:, :drawn]
-
-
 @torch.inference_mode()
 def chunks(
     model: Model,
@@ -128,9 +83,12 @@ def chunks(
     loop: Choice = "auto",
     report: Callable[[str], None] | None = None,
 ) -> Iterator[Tensor]:
-    """Symbols (B, n) chunk by chunk, until the noise ends or every row holds the symbol `end`.
+    """Symbols (B, n) chunk by chunk, until noise (B, T) ends or every row holds the symbol `end`.
 
-    The arguments are those of `sample`. Raises SeqgenError where a compiled sampler is asked for and there is none.
+    A prompt (B, S), of any length, is taken in by one `step`. `loop` says which loop draws, `report` is told which it
+    was, and why. Chunks of the plain loop are one symbol long; those of a compiled sampler take about a twentieth of a
+    second. Memory does not grow with the number of symbols drawn. Raises SeqgenError where a compiled sampler is asked
+    for and there is none.
     """
     source = GivenNoise(noise) if isinstance(noise, Tensor) else noise
     batch, length = source.shape
@@ -148,6 +106,39 @@ def chunks(
     if report is not None:
         report(why)
     yield from _plain(model, source, request) if sampler is None else _compiled(sampler, source)
+
+
+def columns(chunks: Iterable[Tensor]) -> Iterator[Tensor]:
+    """Symbols (B,), one position after the other, of chunks (B, n)."""
+    for chunk in chunks:
+        yield from chunk.unbind(1)
+
+
+def sample(
+    model: Model,
+    noise: Noise | Tensor,
+    sampling: Sampling = PLAIN,
+    context: Context | None = None,
+    prompt: Tensor | None = None,
+    end: int | None = None,
+    watch: Callable[[int, int], None] | None = None,
+    loop: Choice = "auto",
+    report: Callable[[str], None] | None = None,
+) -> Tensor:
+    """Symbols (B, T) without the prompt; T is shorter than the noise once every row holds the symbol `end`.
+
+    The arguments are those of `chunks`; `watch` is called with the number of symbols drawn so far and the largest
+    number that may be drawn. What follows the end symbol in a row has no meaning.
+    """
+    batch, length = noise.shape
+    symbols = torch.empty(batch, length, dtype=model.output.dtype, device=model.device)
+    drawn = 0
+    for chunk in chunks(model, noise, sampling, context, prompt, end, loop, report):
+        symbols[:, drawn : drawn + chunk.shape[1]] = chunk
+        drawn += chunk.shape[1]
+        if watch is not None:
+            watch(drawn, length)
+    return symbols[:, :drawn]
 
 
 def _sampler(model: Model, request: Request, loop: Choice) -> tuple[Sampler | None, str]:
@@ -177,7 +168,7 @@ def _compiled(sampler: Sampler, source: Noise | GivenNoise) -> Iterator[Tensor]:
             yield chunk
         if chunk.shape[1] < noise.shape[1]:
             return
-        columns = int(min(max(1, columns * SECONDS / max(1e-9, took)), 4 * columns, LARGEST))
+        columns = int(min(max(1, columns * SECONDS / max(1e-9, took)), GROWTH * columns, LARGEST))
 
 
 def _plain(model: Model, source: Noise | GivenNoise, request: Request) -> Iterator[Tensor]:
