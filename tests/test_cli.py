@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from PIL import Image
 from tiny import PROSE, TRAINER, WORDS, settings, train
 
@@ -522,3 +523,39 @@ def test_what_a_constructor_refuses_is_said_without_its_wrapping(
     arguments = ["--data", "Images", "--data.path", "x", "--data.levels", "1", "--run", str(tmp_path / "run")]
     assert main(["fit", "--config", str(TRAINER), "--model.model", "RNN", *arguments]) == 1
     assert capsys.readouterr().err == "seqgen: batch_size 100, levels 1: expected 1 or more, 2 to 256\n"
+
+
+# -- round
+
+
+def test_round_says_what_it_costs(runs: dict[str, Path], tmp_path: Path, run: Any) -> None:
+    said = run("round", runs["names"], tmp_path / "int8", "--to", "int8")
+    assert re.fullmatch(r".*int8: int8, [\d,]+ bytes of weights, [+-]\d\.\d{5} bits a symbol on held-out data\n", said)
+    less = seqgen.load(tmp_path / "int8")
+    assert less.calibration is not None
+    assert "held out" in less.provenance["held_out"]
+
+
+def test_a_run_whose_data_have_moved_is_rounded(
+    runs: dict[str, Path], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The cost is left out, which a line on standard error says."""
+    moved = tmp_path / "moved"
+    shutil.copytree(runs["names"], moved)
+    config = yaml.safe_load((moved / "config.yaml").read_text())
+    config["data"]["init_args"]["path"] = str(tmp_path / "gone.txt")
+    (moved / "config.yaml").write_text(yaml.safe_dump(config))
+    expected = seqgen.load(runs["names"]).rounded("int8").sample(5, seed=1)
+    for source, reason in ((moved, "gone.txt"), (moved / "model", "config.yaml is not there")):
+        out = tmp_path / f"int8 of {source.name}"
+        capsys.readouterr()
+        assert main(["round", str(source), str(out), "--to", "int8"]) == 0
+        said, warned = capsys.readouterr()
+        assert re.fullmatch(r".*: int8, [\d,]+ bytes of weights\n", said)
+        assert warned.startswith("note: its cost in bits is not measured: ")
+        assert reason in warned
+        assert warned.count("\n") == 1
+        less = seqgen.load(out)
+        assert less.sample(5, seed=1) == expected
+        assert less.calibration is None
+        assert "held_out" not in less.provenance

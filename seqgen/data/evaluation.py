@@ -89,22 +89,27 @@ def calibrate(run: str | Path, device: str = "cpu") -> Calibration:
 def round_weights(run: str | Path, out: Path, kind: str, device: str = "cpu") -> dict[str, Any]:
     """Write the model of a run with rounded weights as a model folder, calibrated anew; facts about it.
 
-    `bits` is what the rounding costs on the run's held-out data, None for a model folder, which has none. Raises
-    SeqgenError for a place that is taken.
+    `bits` is what the rounding costs on the run's held-out data; where there are none, as for a model folder or where
+    they have moved, it is None, `unmeasured` says why, and the model has no calibration. Raises SeqgenError for a place
+    that is taken.
     """
     if out.exists() or not out.absolute().parent.is_dir():
         raise SeqgenError(f"got {str(out)!r} as the folder to write, expected a new one in a folder that is there")
     pipeline = load(run, device)
-    rounded, bits = pipeline.rounded(kind), None
-    if (Path(run) / "config.yaml").is_file():
+    rounded, bits, unmeasured = pipeline.rounded(kind), None, None
+    rounded.provenance.pop("held_out", None)  # which is that of the other weights
+    try:
         before, after = (held_out(one, Path(run)) for one in (pipeline, rounded))
+    except (SeqgenError, OSError) as error:  # whatever a user's data may raise
+        unmeasured = str(error)
+    else:
         bits = after["held out"].bits_per_symbol - before["held out"].bits_per_symbol
         rounded.calibration = open_data(rounded, Path(run)).calibration(rounded.model)
         rounded.provenance["held_out"] = {part: total.as_dict() for part, total in after.items()}
     rounded.provenance |= {"stored": {"dtype": kind, "bits": bits}, "samples": []}
     rounded.save_pretrained(out, kind)
     write_atomically(out / "card.md", card(out.name, out).encode())
-    return {"dtype": kind, "bits": bits, "bytes": (out / WEIGHTS).stat().st_size}
+    return {"dtype": kind, "bits": bits, "unmeasured": unmeasured, "bytes": (out / WEIGHTS).stat().st_size}
 
 
 def _file(pipeline: Pipeline, path: Path, encoding: str | None, orders: int, unknown: Unknown | None) -> Evaluation:
