@@ -28,6 +28,7 @@ from seqgen.codecs import Chars
 from seqgen.engine import OFFERS, Choice, Request, Unsupported, sampler
 from seqgen.engines import cache, offer
 from seqgen.inference.generate import Noise, chunks, draw_noise, sample
+from seqgen.media.mel import LogMel
 from seqgen.model import Context, Model
 from seqgen.models import FVSBN, MADE, NADE, RNN, NGram, PixelCNN, WaveNet
 from seqgen.nn.rounding import KINDS, rounded
@@ -122,6 +123,23 @@ def test_the_same_noise_gives_the_same_symbols(name: str) -> None:
     context = draw_context(model, batch, torch.Generator().manual_seed(3))
     assert differences(model, draw_noise(batch, length, seed=1), context=context) == 0
     assert differences(model, draw_noise(batch, length, seed=2), Sampling(0.7), context=context) == 0
+
+
+@pytest.mark.parametrize("output", [DiscretizedLogistics(65536, 3), Gaussians(2)], ids=["levels", "numbers"])
+def test_linear_prediction(output: Output) -> None:
+    """Of 16-bit sound, by frames of a sound: means are close to one another and scales are small."""
+    mel = LogMel(8000, mels=20, hop=50, window=200, mean=-5, deviation=2.5, prediction=24)
+    random = np.random.default_rng(0)
+    sound = 0.1 * np.sin(2 * np.pi * 0.03 * np.arange(600)) + random.normal(0, 0.01, 600)
+    sound[300:] *= 1e-3
+    context = Context(features=mel(sound.astype(np.float32)).expand(2, -1, -1))
+    sizes = {"features": 20, "hop": 50, "condition": 16, "encoder": 1, "prediction": 24}
+    model = perturbed(WaveNet(output, layers=4, blocks=1, residual=16, gate=16, skip=32, end=16, **sizes))
+    noise = draw_noise(2, 600, seed=1)
+    assert differences(model, noise, context=context) == 0
+    drawn = sample(model, noise, context=context, loop="plain")
+    assert drawn.double().var() > 0
+    assert differences(model, noise[:, 130:], context=context, prompt=drawn[:, :130]) == 0  # in the middle of a frame
 
 
 @every_output

@@ -31,7 +31,9 @@ from seqgen_recipes.speech.recognise import open_clips, samples
 
 ABOUT = """The mel distance is the RMS difference of log-mel bands over bands and frames, in dB. Griffin-Lim optimises
 these bands directly. Soft bands count as much as loud ones, so the codec's quantisation noise adds to the distance, and
-the codec alone is not a bound for the model. It is in PESQ (maximum 4.64, or 4.55 at 8 kHz) and STOI (maximum 1)."""
+the codec alone is not a bound for the model. It is in PESQ (maximum 4.64, or 4.55 at 8 kHz) and STOI (maximum 1). The
+words are those that an English recogniser, pocketsphinx, hears otherwise than in the original: other, missing or added
+ones."""
 
 
 # -- metrics
@@ -46,11 +48,22 @@ class Figures(NamedTuple):
     """Perceptual evaluation of speech quality (ITU-T P.862), as MOS-LQO."""
     stoi: float
     """Short-time objective intelligibility (Taal et al. 2011)."""
+    wrong: float = math.nan
+    """Words that a recogniser hears otherwise than in the original."""
+    words: float = math.nan
+    """Words that it hears in the original."""
 
 
 def measure(original: Clip, other: Clip, frames: LogMel) -> Figures:
     """All metrics of a clip of the same length and sample rate as the original."""
-    return Figures(distance(original.samples, other.samples, frames), pesq(original, other), stoi(original, other))
+    before, after = heard(original), heard(other)
+    return Figures(
+        distance(original.samples, other.samples, frames),
+        pesq(original, other),
+        stoi(original, other),
+        math.nan if before is None or after is None else edits(before, after),
+        math.nan if before is None else len(before),
+    )
 
 
 def distance(original: np.ndarray, other: np.ndarray, frames: LogMel) -> float:
@@ -87,6 +100,32 @@ def stoi(original: Clip, other: Clip) -> float:
             return float(stoi(original.samples, other.samples, original.rate))
         except RuntimeWarning:
             return math.nan
+
+
+def heard(clip: Clip) -> tuple[str, ...] | None:
+    """The words that pocketsphinx hears in an English clip; None if it is not installed."""
+    if not installed("pocketsphinx"):
+        return None
+    from pocketsphinx import Decoder
+
+    decoder = Decoder(samprate=16000, loglevel="FATAL")
+    decoder.start_utt()
+    samples = audio.resample(*clip, 16000)
+    decoder.process_raw((samples.clip(-1, 1) * 32767).astype(np.int16).tobytes(), full_utt=True)
+    decoder.end_utt()
+    found = decoder.hyp()
+    return tuple(found.hypstr.split()) if found else ()
+
+
+def edits(before: Sequence[str], after: Sequence[str]) -> int:
+    """The smallest number of words to be substituted, left out or added (Levenshtein)."""
+    row = list(range(len(after) + 1))
+    for place, word in enumerate(before):
+        diagonal, row[0] = row[0], place + 1
+        for column, other in enumerate(after):
+            changed = diagonal + (word != other)
+            diagonal, row[column + 1] = row[column + 1], min(changed, row[column] + 1, row[column + 1] + 1)
+    return row[-1]
 
 
 @functools.cache
@@ -162,7 +201,7 @@ def main() -> None:
         f"temperature {options.temperature:g}"
     )
     print(ABOUT)
-    for package in ("pesq", "pystoi"):
+    for package in ("pesq", "pystoi", "pocketsphinx"):
         if not installed(package):
             print(f"no values of {package}, which is not installed: pip install {package}")
     if options.out is not None:
@@ -179,7 +218,8 @@ def table(name: str, figures: Sequence[Figures]) -> str:
 
 def as_text(row: Figures) -> str:
     """The metrics of one clip as text."""
-    return f"mel distance {row.distance:6.2f} dB   PESQ {row.pesq:5.2f}   STOI {row.stoi:6.3f}"
+    words = "" if math.isnan(row.wrong) else f"   words {row.wrong:4.3g} of {row.words:.3g}"
+    return f"mel distance {row.distance:6.2f} dB   PESQ {row.pesq:5.2f}   STOI {row.stoi:6.3f}{words}"
 
 
 def save(folder: Path, clips_by_method: dict[str, list[Clip]]) -> None:

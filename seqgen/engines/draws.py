@@ -81,8 +81,8 @@ def prepare(output: Output, sampling: Sampling) -> Draw:
 
 
 @njit
-def draw(how, memory, place, u):
-    """The symbol for parameters in `memory` from `place` on.
+def draw(how, memory, place, u, shift, gain):
+    """The symbol for parameters in `memory` from `place` on; those of a mixture moved, see `Output.moved`.
 
     u is uniform noise in [0, 1), for Gaussians the standard Gaussian quantile of it.
     """
@@ -90,7 +90,7 @@ def draw(how, memory, place, u):
     scratch = how.scratch
     if kind >= LOGISTICS:
         count = how.components
-        if not _components(memory, place, kind, count, how.levels, how.floor, how.temperature, how.offsets, scratch):
+        if not _components(how, memory, place, shift, gain):
             return np.nan
         return _logistics(count, how.levels, scratch, u) if kind == LOGISTICS else _gaussians(count, scratch, u)
     if kind == CATEGORICAL and how.plain:
@@ -203,8 +203,10 @@ def _descending(values, ranks, size):
 
 
 @njit
-def _components(memory, place, kind, count, levels, floor, temperature, offsets, scratch):
+def _components(how, memory, place, shift, gain):
     """Weights, means and scales of a mixture, one after the other in `scratch`; False for NaN."""
+    kind, count, levels, floor, temperature = how.kind, how.components, how.levels, how.floor, how.temperature
+    scratch = how.scratch
     single = kind == GAUSSIANS and count == 1  # which has no logit
     logistic = kind == LOGISTICS
     half = 1.0 / max(1, levels - 1)
@@ -212,9 +214,9 @@ def _components(memory, place, kind, count, levels, floor, temperature, offsets,
     heaviest = 0
     for j in range(count):
         scratch[j] = 0.0 if single else memory[place + j]
-        mean = np.float64(memory[place + (0 if single else count) + j]) + offsets[j]
+        mean = shift + gain * (np.float64(memory[place + (0 if single else count) + j]) + how.offsets[j])
         spread = min(np.float64(memory[place + (1 if single else 2 * count) + j]), MAX_LOG_SCALE)
-        scale = floor * (half if logistic else 1.0) + math.exp(spread) * unit
+        scale = floor * (half if logistic else 1.0) + gain * math.exp(spread) * unit
         if math.isnan(scratch[j]) or math.isnan(mean) or math.isnan(scale):
             return False
         if temperature == 0.0 and logistic:  # the middle of a level

@@ -35,6 +35,7 @@ from seqgen.engines.vectors import (
     sub,
     tanh,
 )
+from seqgen.nn.prediction import AMPLITUDE, CLIP
 
 
 class Op(IntEnum):
@@ -59,13 +60,15 @@ class Op(IntEnum):
     COPY = 16  # y = x, of any n
     INPUT = 17  # y = embed(s), of m numbers for each channel: one-hot, or u s + v
     CHANNELS = 18  # y = parameters of a channel out of x, with those that are linear in the channels a before
+    PREDICT = 19  # y = inputs out of s and its linear prediction, whose n coefficients are at m of those from outside
 
 
 class Code(NamedTuple):
     """A program: lines (N, 14) int64 of op, ahead, y, its step, a, its step, x, n, m, w, its step, c, its step, extra.
 
     `places` (D,) are the variables of the positions, one zero where all positions are alike; parameters of the next
-    symbol are at `parameters` in memory, plus `step` times the variable.
+    symbol are at `parameters` in memory, plus `step` times the variable. `embedding` (2,) is u and v of the embedding
+    u s + v of a symbol.
 
     Images have `width` columns, each with a cell of `cell` floats, and a symbol for each of `channels`. `program` takes
     in a symbol, `pixel` then computes at the cell of the next one, and `row` before it, at all cells at once, what the
@@ -84,6 +87,7 @@ class Code(NamedTuple):
     places: np.ndarray
     parameters: int
     step: int
+    embedding: np.ndarray
 
 
 @njit
@@ -163,7 +167,24 @@ def _dots(memory, y, a, x, n, first, last, weights, w, constants, scale, floor):
 
 
 @njit
-def step(code, program, memory, base, rows, count, time, symbols, outside, column):
+def _predict(memory, y, moves, row, coefficients, order, value, time):
+    """Take in the value at position `time`, and predict the next one; see `nn.prediction`.
+
+    `moves` (P + 2,) are prediction and gain of a symbol, and then a ring of the last P values, by position.
+    """
+    error = min(max(3 * (value - moves[0]) / moves[1], -CLIP), CLIP) / 2
+    slot = time % order
+    moves[2 + slot] = value
+    prediction = 0.0
+    for k in range(order):
+        prediction += np.float64(row[coefficients + k]) * moves[2 + slot]
+        slot = slot - 1 if slot else order - 1
+    moves[0], moves[1] = prediction, math.exp(np.float64(row[coefficients + order]))
+    memory[y], memory[y + 1], memory[y + 2] = F(AMPLITUDE * value), F(AMPLITUDE * prediction), F(error)
+
+
+@njit
+def step(code, program, memory, base, rows, count, time, symbols, outside, column, moves):
     """Run a program after the symbol at position `time` of every row."""
     weights, constants = code.weights, code.constants
     for number in range(len(program)):
@@ -213,6 +234,9 @@ def step(code, program, memory, base, rows, count, time, symbols, outside, colum
                     )
             elif op == Op.CHANNELS:
                 _channel(memory, b + y, b + a, b + x + w * place, n, m, extra, place)
+            elif op == Op.PREDICT:
+                value = code.embedding[0] * symbols[rows[row]] + code.embedding[1]
+                _predict(memory, b + y, moves[rows[row]], outside[rows[row], column], m, n, value, time)
 
 
 @njit
@@ -227,10 +251,10 @@ def _channel(memory, y, values, x, size, locations, first, channel):
 
 
 @njit
-def advance(code, memory, base, rows, count, wide, time, symbols, outside, column):
+def advance(code, memory, base, rows, count, wide, time, symbols, outside, column, moves):
     """Take in the symbols at position `time`, and compute the parameters of the next ones; from -1, of the first."""
     if time >= 0:
-        step(code, code.program, memory, base, rows, count, time, symbols, outside, column)
+        step(code, code.program, memory, base, rows, count, time, symbols, outside, column, moves)
     if code.width == 0:
         return
     if time >= 0 and (time + 1) % code.channels == 0:
@@ -240,26 +264,27 @@ def advance(code, memory, base, rows, count, wide, time, symbols, outside, colum
             for place in range(code.width):
                 wide[row * code.width + place] = base[row] + place * code.cell
         if start:
-            step(code, code.row, memory, wide, rows, count * code.width, time, symbols, outside, column)
-    step(code, code.pixel, memory, base, rows, count, time, symbols, outside, column)
+            step(code, code.row, memory, wide, rows, count * code.width, time, symbols, outside, column, moves)
+    step(code, code.pixel, memory, base, rows, count, time, symbols, outside, column, moves)
 
 
 @cached
 @njit(nogil=True)
-def run(code, memory, base, rows, count, wide, time, pending, last, outside, how, noise, end, symbols, given):
+def run(code, memory, base, rows, count, wide, time, pending, last, outside, moves, how, noise, end, symbols, given):
     """Draw a symbol at each column of the noise for each of the `count` rows that go on.
 
     `base` and `rows` are the places of those rows in memory and their numbers; a row that draws the symbol `end` is
     taken out, and the rest of its symbols are as they were. `time` is the position of the next symbol to draw; where
     `pending`, that of the `last` symbols (B,), after which the program has not been run. Returns how many rows go on,
     and the columns drawn; -1 rows where parameters are NaN. `wide` (B W,) has room for the places of all cells of a
-    row of images. Where `given`, symbols are not drawn but taken in.
+    row of images. Where `given`, symbols are not drawn but taken in. A row of `moves` (B, 2 or more), float64, begins
+    with a shift and a scale of the next symbol.
     """
     for column in range(noise.shape[1]):
         if count == 0:
             return count, column
         if pending:
-            advance(code, memory, base, rows, count, wide, time, last, outside, column)
+            advance(code, memory, base, rows, count, wide, time, last, outside, column, moves)
             time += 1
         pending = True
         place = code.places[min(time, len(code.places) - 1)]
@@ -269,7 +294,8 @@ def run(code, memory, base, rows, count, wide, time, pending, last, outside, how
             if given:
                 x = symbols[number, column]
             else:
-                x = draw(how, memory, base[row] + code.parameters + code.step * place, noise[number, column])
+                parameters = base[row] + code.parameters + code.step * place
+                x = draw(how, memory, parameters, noise[number, column], moves[number, 0], moves[number, 1])
             if np.isnan(x):
                 return -1, column
             symbols[number, column] = x

@@ -131,13 +131,22 @@ class Program:
         operands = {"a": a.offset, "m": padded(m)}
         c = self.constant(weight, m)
         if scalar or (width == 1 and self.output.classes != 1):
-            low, high = -1.0, 2 / max(1, self.output.width - 1) - 1
-            if not scalar:
-                low, high = self.output.embed(torch.tensor([0, 1]).to(self.output.dtype)).flatten().tolist()
-            extra = self.constant(torch.tensor([high - low, low]))
+            slope, low = (2 / max(1, self.output.width - 1), -1.0) if scalar else self._embedding()
+            extra = self.constant(torch.tensor([slope, low]))
             return self.add(Op.SCALED, y, **operands, c=c, c_step=padded(m) * (dimensions > 1), extra=extra)
         step = padded(m) * width * (dimensions > 1)
         return self.add(Op.LOOKUP, y, **operands, c=c, c_step=step, extra=padded(m))
+
+    def prediction(self, order: int, outside: int) -> Span:
+        """The inputs of a network with linear prediction, whose coefficients are behind `outside` others."""
+        return self.add(Op.PREDICT, self.span(3), n=order, m=outside)
+
+    def _embedding(self) -> tuple[float, float]:
+        """u and v of an embedding u s + v; zeros where it has several numbers."""
+        if self.output.width > 1 or self.output.classes == 1:
+            return 0.0, 0.0
+        low, high = self.output.embed(torch.tensor([0, 1]).to(self.output.dtype)).flatten().tolist()
+        return high - low, low
 
     def draw_from(self, parameters: Span, step: int = 0) -> None:
         """The parameters of the next symbol; of variable i at i times step."""
@@ -173,4 +182,5 @@ class Program:
             places=self.places,
             parameters=self.parameters.offset,
             step=self.step,
+            embedding=np.array(self._embedding(), np.float64),
         )

@@ -45,13 +45,20 @@ class Layout(ABC):
     def fill(self, memory: "Running", request: Request) -> None:
         """Write the state of a request, and what is conditioned on, to the rows of memory."""
 
+    def parameters(self, request: Request) -> Tensor:
+        """The parameters (B, P) of the next symbol, before `moves`."""
+        return request.parameters
+
     def outside(self, request: Request) -> Callable[[int, int], Tensor] | None:
         """A function that gives the inputs (B, n, E) of n steps from one on, for programs with FETCH; else None."""
         return None
 
 
 class Running(Sampler):
-    """A program at work on the B sequences of a request."""
+    """A program at work on the B sequences of a request.
+
+    `moves` (B, 2 or more), float64, begins with a shift and a scale of the next symbol; see `kernel.run`.
+    """
 
     def __init__(self, layout: Layout, request: Request) -> None:
         program, code = layout.program, layout.code
@@ -70,10 +77,11 @@ class Running(Sampler):
         self._count, self._time, self._pending = batch, request.time, False
         self._end = math.nan if request.end is None else float(request.end)  # which no symbol equals
         self._outside = layout.outside(request)
+        self.moves = np.repeat([[0.0, 1.0]], batch, 0)
         layout.fill(self, request)
         if not code.width:
             place = int(code.places[min(request.time, len(code.places) - 1)])
-            self.set(Span(code.parameters + code.step * place, size), request.parameters)
+            self.set(Span(code.parameters + code.step * place, size), layout.parameters(request))
 
     def set(self, span: Span, value: Tensor) -> None:
         """Write (B, length) or (length,) numbers to a span of every row, of images to all cells."""
@@ -107,7 +115,8 @@ class Running(Sampler):
             outside = self._outside(first, noise.shape[1]).detach().float().contiguous().numpy()
         self._count, drawn = run(
             self._code, self._memory.reshape(-1), self._base, self._rows, self._count, self._wide, self._time,
-            self._pending, self._last, outside, self._how, noise.contiguous().numpy(), self._end, symbols, given,
+            self._pending, self._last, outside, self.moves, self._how, noise.contiguous().numpy(), self._end, symbols,
+            given,
         )  # fmt: skip
         if self._count < 0:
             raise diverged("probability")

@@ -2,16 +2,18 @@
 
 from collections.abc import Callable
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from seqgen.engine import Request, Sampler, Unsupported, offers
+from seqgen.engine import Request, Sampler, offers
 from seqgen.engines.kernel import Op
 from seqgen.engines.offer import start
 from seqgen.engines.packing import padded
 from seqgen.engines.program import Program
 from seqgen.engines.running import Layout, Running
 from seqgen.models.wavenet import Queues, WaveNet
+from seqgen.nn.prediction import Predicted, predict
 
 
 class WaveNetLayout(Layout):
@@ -29,7 +31,11 @@ class WaveNetLayout(Layout):
         skip_bias, skip = program.span(len(model.skip.bias), model.skip.bias), program.span(len(model.skip.bias))
         if model.features is not None:
             program.add(Op.FETCH, self.gates, m=self.gates.length)
-        program.symbol(h, program.span(size, model.input.bias), model.input.weight.t(), model.scalar_input)
+        bias, weight = program.span(size, model.input.bias), model.input.weight.t()
+        if model.prediction:
+            program.product(h, bias, program.prediction(model.prediction, self.gates.length), weight)
+        else:
+            program.symbol(h, bias, weight, model.scalar_input)
         for layer, (dilation, lag) in enumerate(zip(model.dilations, model.lags, strict=True)):
             program.add(Op.QUEUE, inputs, a=self.rings[layer].offset, x=h.offset, n=lag, m=size, extra=dilation)
             program.product(pre, self.gates.part(layer * 2 * half, 2 * half), inputs, self._taps(layer))
@@ -68,18 +74,40 @@ class WaveNetLayout(Layout):
         for ring, queue, lag in zip(self.rings, self.model.queues(state), self.model.lags, strict=True):
             queue = queue.roll(state.time, 1) if state.time % lag else queue
             memory.set(ring, F.pad(queue, (0, self.size - queue.shape[-1])).flatten(1))
+        if self.model.features is not None and (order := self.model.prediction):
+            values = state.past[:, [place % order for place in range(-state.time, order - state.time)]]
+            memory.moves = torch.cat([torch.stack(self._predicted(request), 1), values], 1).numpy()
+
+    def parameters(self, request: Request) -> Tensor:
+        """The parameters of the prediction error."""
+        if not self.model.prediction:
+            return request.parameters
+        mean, gain = self._predicted(request)
+        return self.model.output.moved(request.parameters, -mean / gain, 1 / gain)
+
+    def _predicted(self, request: Request) -> Predicted:
+        """The prediction and the gain (B,) of the next symbol."""
+        state, nothing = Queues(*request.state), torch.zeros(len(request.parameters), 0, dtype=torch.float64)
+        frames = self.model.features.ignored_part(request.context)
+        found = predict(state.past, nothing, frames, self.model.feature_hop, state.time)
+        return Predicted(*(part[:, 0] for part in found))
 
     def outside(self, request: Request) -> Callable[[int, int], Tensor] | None:
         """The biases of the gates with local conditioning."""
         if self.model.features is None:
             return None
-        state = Queues(*request.state)
-        return lambda first, count: self._halves(self.model.conditioned(state.gates, request.context, first, count))
+        state, features = Queues(*request.state), self.model.features
+        predictors = features.ignored_part(request.context)  # (B, F, P + 1 or 0)
+
+        def inputs(first: int, count: int) -> Tensor:
+            gates = self._halves(self.model.conditioned(state.gates, request.context, first, count))
+            frames = torch.arange(first, first + count) // self.model.feature_hop
+            return torch.cat([gates, predictors[:, frames].to(gates.dtype)], 2)
+
+        return inputs
 
 
 @offers(WaveNet)
 def wavenet(model: WaveNet, request: Request) -> Sampler:
     """A sampler of any WaveNet."""
-    if model.prediction:
-        raise Unsupported("there is no compiled linear prediction")
     return start(model, request, lambda: WaveNetLayout(model))
