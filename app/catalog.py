@@ -16,11 +16,12 @@ from seqgen_app.limits import Refused
 
 
 class Entry(NamedTuple):
-    """One model: its pipeline, and its card in Markdown."""
+    """One model: its pipeline, its card in Markdown, and files to condition it on, if any come with it."""
 
     name: str
     pipeline: Pipeline
     card: str
+    examples: tuple[Path, ...] = ()
 
     @property
     def modality(self) -> Modality:
@@ -86,7 +87,8 @@ class Catalog:
             while unique in entries:
                 number += 1
                 unique = f"{name} ({number})"
-            entries[unique] = Entry(unique, load(path, device), card(unique, folder.find(path)))
+            place = folder.find(path)
+            entries[unique] = Entry(unique, load(path, device), card(unique, place), tuple(folder.examples(place)))
         if not entries:
             raise CheckpointError("no models: none come with this installation, expected one run or more")
         return cls(entries)
@@ -94,8 +96,9 @@ class Catalog:
     def warm_up(self) -> None:
         """Sample a symbol from every model: the first one compiles the loop, which takes seconds."""
         for entry in self.entries.values():
-            with contextlib.suppress(SeqgenError):  # of a model that must be conditioned
-                next(iter(entry.pipeline.stream(length=None if entry.pipeline.codec.length else 1)), None)
+            length, condition = None if entry.pipeline.codec.length else 1, next(iter(entry.examples), None)
+            with contextlib.suppress(SeqgenError):  # of a model that must be conditioned, and has no example
+                next(iter(entry.pipeline.stream(length=length, condition=condition)), None)
 
     @property
     def names(self) -> list[str]:

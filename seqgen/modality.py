@@ -178,8 +178,13 @@ class Modality(Configurable, ABC):
         """`length` for items that differ in length, None where all have as many symbols."""
         return length if codec.length is None else None
 
-    def example(self, pipeline: "Pipeline", name: str, label: dict[str, str]) -> dict[str, str]:
-        """A command that samples the model of that name and its result, for the model card."""
+    def example(
+        self, pipeline: "Pipeline", name: str, label: dict[str, str], condition: Path | None = None
+    ) -> dict[str, str]:
+        """A command that samples the model of that name and its result, for the model card.
+
+        `condition` is a file that a model with features is conditioned on.
+        """
         items = pipeline.sample(3, label=label, seed=1)
         return {"command": f"{sample_command(name, label)} -n 3 --seed 1", "result": self.show(pipeline.codec, items)}
 

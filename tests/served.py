@@ -12,11 +12,15 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import httpx
+import numpy as np
 import pytest
 import torch
 
+from seqgen.checkpoints.folder import EXAMPLES
 from seqgen.codecs import MuLaw, Pixels, Table
 from seqgen.inference.detect import Calibration
+from seqgen.media import audio
+from seqgen.media.audio import Clip
 from seqgen.media.mel import LogMel
 from seqgen.models import NADE, PixelCNN, WaveNet
 from seqgen.outputs import Bernoulli, Categorical, Gaussians
@@ -85,6 +89,9 @@ def vocoder(folder: Path) -> Path:
     sizes: dict[str, Any] = {"layers": 2, "blocks": 1, "residual": 4, "gate": 4, "skip": 8, "end": 8, "condition": 3}
     model = WaveNet(Categorical(256), features=5, hop=40, **sizes)
     Pipeline(model, MuLaw(8000), features=LogMel(8000, mels=5, hop=40, window=80)).save_pretrained(folder / "model")
+    (folder / "model" / EXAMPLES).mkdir()
+    tone = 0.3 * np.sin(2 * np.pi * 440 * np.arange(1600) / 8000)
+    audio.write(folder / "model" / EXAMPLES / "clip-1.flac", Clip(tone.astype(np.float32), 8000))
     return folder
 
 

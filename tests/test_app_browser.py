@@ -145,6 +145,18 @@ def test_a_vocoder_wants_a_clip(page: Any) -> None:
     page.locator(".toast-body").get_by_text("This model is a vocoder: upload or record a clip").wait_for()
 
 
+def test_a_vocoder_says_an_example_again(page: Any, app: served.App) -> None:
+    tab(page, "Audio")
+    assert not page.get_by_role("button", name="Example 1").is_visible()
+    choose(page, "Model", "vocoder")
+    page.get_by_role("button", name="Example 1").click()
+    page.locator("#given-clip audio, #given-clip .waveform-container").first.wait_for()
+    press(page, "Speak")
+    page.get_by_text("0.20 s of sound").wait_for()
+    page.locator("#picture img").wait_for()
+    assert len(clip(page, app)) == 1600
+
+
 def test_two_texts_are_scored_and_coloured(page: Any) -> None:
     tab(page, "Score")
     page.get_by_label("Another text, to compare").fill("Xqzt")

@@ -248,6 +248,17 @@ def test_a_corpus_is_downloaded_unpacked_and_listed(
     assert [" | ".join(row.values()) for row in ours] == sorted(table)
 
 
+def test_the_first_clips_of_a_corpus(tmp_path: Path) -> None:
+    """They are in a folder of their own, since its table lists no others."""
+    case = next(case for case in CASES if case.make is LJSpeech)
+    archive = packed(tmp_path / "mine.tar.bz2", case.contents)
+    arguments = {"archive": str(archive), "sha256": sha256(archive)}
+    assert said(LJSpeech(**arguments, first=1).prepare()) == ['LJSpeech-1.1/wavs/LJ001-0002.wav | in nine "days"']
+    assert said(LJSpeech(**arguments).prepare()) == case.table
+    with pytest.raises(DataError, match="first is 0, expected 1 clip or more"):
+        LJSpeech(first=0)
+
+
 @every
 def test_an_archive_of_ones_own_is_checked_too(case: Case, tmp_path: Path, cache: Path) -> None:
     archive = packed(tmp_path / f"mine{Path(case.archive).suffix}", case.contents)

@@ -24,14 +24,16 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 from tiny import TRAINER, interrupt, last, rows, same, settings, train, weights
 
 import seqgen
+from seqgen.checkpoints import folder as checkpoint
 from seqgen.cli.main import main
 from seqgen.codecs import MuLaw
+from seqgen.data.runs import open_data
 from seqgen.media import audio
 from seqgen.media.audio import Clip
 from seqgen.models import WaveNet
 from seqgen.outputs import Categorical
 from seqgen.pipeline import Pipeline
-from seqgen.training import fit
+from seqgen.training import bundling, fit
 from seqgen.training.run_folder import RunFolder
 
 RATE = 500
@@ -143,7 +145,8 @@ def test_a_run_writes_clips_at_every_validation(runs: dict[str, Path], kind: str
     originals = {"original-1.wav"} if kind == "vocoder" else set()
     assert found == {wave, wave.replace(".wav", ".png"), *originals}
     samples = pcm(runs[kind] / "samples" / wave)
-    assert png_size(runs[kind] / "samples" / wave.replace(".wav", ".png")) == (900, 600)
+    height = 800 if kind == "vocoder" else 600  # with the spectrogram of the original
+    assert png_size(runs[kind] / "samples" / wave.replace(".wav", ".png")) == (900, height)
     if originals:
         assert len(samples) == len(pcm(runs[kind] / "samples" / "original-1.wav"))
     elif kind == "ends":
@@ -155,6 +158,25 @@ def test_a_run_writes_clips_at_every_validation(runs: dict[str, Path], kind: str
     assert events.Tags()["audio"] == events.Tags()["images"] == ["sample 1"]
     (heard,) = events.Audio("sample 1")
     assert (heard.step, heard.sample_rate, heard.length_frames) == (2, RATE, len(samples))
+
+
+def test_a_bundled_vocoder_comes_with_clips(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Held-out ones; its card says what it makes of them."""
+    monkeypatch.setattr(bundling, "training_command", lambda *names: "seqgen fit")
+    monkeypatch.setattr(bundling, "COST", math.inf)  # of a model that has learnt nothing
+    bundling.bundle(runs["vocoder"], "again", "speech/vocoder.yaml", tmp_path)
+    examples = checkpoint.examples(tmp_path / "again")
+    assert [path.name for path in examples] == ["clip-1.flac", "clip-2.flac"][: len(examples)]
+    assert len(examples) > 0
+    made = seqgen.load(tmp_path / "again")
+    data = open_data(made, runs["vocoder"])
+    original, _ = data.examples(1)[0]
+    np.testing.assert_allclose(audio.read(examples[0]).samples, original.samples, atol=1 / 32000)
+    assert list(bundling.samples("again", made, examples)) == made.provenance["samples"]
+    card = (tmp_path / "again" / "card.md").read_text()
+    assert "seqgen sample again --condition examples/clip-1.flac --seed 1 --out clip.wav" in card
 
 
 def test_a_vocoder_makes_a_clip_of_its_own_label_anew(runs: dict[str, Path], clips: Path) -> None:
@@ -289,7 +311,7 @@ def test_many_samples_are_numbered_and_drawn(runs: dict[str, Path], tmp_path: Pa
 def test_the_same_seed_gives_the_same_clip(
     runs: dict[str, Path], clips: Path, tmp_path: Path, run: Any, kind: str
 ) -> None:
-    context = ["--context", clips / "two_11.wav"] if kind == "vocoder" else []
+    context = ["--condition", clips / "two_11.wav"] if kind == "vocoder" else []
     found = []
     for seed in (1, 1, 2):
         run("sample", runs[kind], "--length", 60, "--seed", seed, "--out", tmp_path / "clip.wav", *context)
@@ -339,7 +361,7 @@ def test_sample_json(runs: dict[str, Path], tmp_path: Path, run: Any) -> None:
 def test_stream_is_the_wav_as_raw_samples(
     runs: dict[str, Path], clips: Path, tmp_path: Path, capsysbinary: pytest.CaptureFixture[bytes], kind: str
 ) -> None:
-    condition = ["--context", str(clips / "two_11.wav")] if kind == "vocoder" else []
+    condition = ["--condition", str(clips / "two_11.wav")] if kind == "vocoder" else []
     arguments = ["sample", str(runs[kind]), "--seed", "4", "--prompt", str(clips / "one_0.wav"), *condition]
     capsysbinary.readouterr()
     assert main([*arguments, "--length", "77", "--stream"]) == 0
@@ -366,18 +388,18 @@ def test_a_vocoder_makes_a_clip_as_long_as_its_context(
     """Cut to the sound's own length, which the last frame goes beyond; with a prompt, what is left of it."""
     out, context = tmp_path / "clip.wav", clips / "three_7.wav"
     assert len(pcm(context)) == 113  # no multiple of hop, 20
-    run("sample", runs["vocoder"], "--context", context, "--out", out, "--seed", 1, "--png", tmp_path / "clip.png")
+    run("sample", runs["vocoder"], "--condition", context, "--out", out, "--seed", 1, "--png", tmp_path / "clip.png")
     assert len(pcm(out)) == 113
-    assert png_size(tmp_path / "clip.png") == (900, 600)
+    assert png_size(tmp_path / "clip.png") == (900, 800)
     clip = seqgen.load(runs["vocoder"]).sample(condition=str(context), seed=1)[0]
     assert np.array_equal(pcm(out), audio.pcm(clip.samples))
-    run("sample", runs["vocoder"], "--context", clips / "two_11.wav", "--prompt", clips / "one_0.wav", "--out", out)
+    run("sample", runs["vocoder"], "--condition", clips / "two_11.wav", "--prompt", clips / "one_0.wav", "--out", out)
     assert len(pcm(out)) == len(pcm(clips / "two_11.wav")) == 149
     assert np.abs(pcm(out)[:50] - pcm(clips / "one_0.wav")).max() < 1000
-    run("sample", runs["vocoder"], "--context", context, "--out", out, "--seconds", 0.1)
+    run("sample", runs["vocoder"], "--condition", context, "--out", out, "--seconds", 0.1)
     assert len(pcm(out)) == 50
-    document = json.loads(run("sample", runs["vocoder"], "--context", context, "--out", out, "--json")[0])
-    assert (document["context"], document["length"]) == (str(context), None)
+    document = json.loads(run("sample", runs["vocoder"], "--condition", context, "--out", out, "--json")[0])
+    assert (document["condition"], document["length"]) == (str(context), None)
 
 
 # -- score
@@ -516,17 +538,17 @@ MISTAKES = [
     ("sample plain --out clip.wav --prompt nan.wav", r"'nan.wav' cannot be used: sample 1 is nan"),
     ("sample plain --out clip.wav --prompt .", r"'.' cannot be read: Is a directory"),
     (
-        "sample plain --out clip.wav --context one.wav",
+        "sample plain --out clip.wav --condition one.wav",
         "got a sound to be conditioned on, expected none: the model",
     ),
     ("sample vocoder --out clip.wav", "got no sound to be conditioned on, expected one: the model needs features"),
-    ("sample vocoder --out clip.wav --context gone.wav", "'gone.wav' cannot be read"),
+    ("sample vocoder --out clip.wav --condition gone.wav", "'gone.wav' cannot be read"),
     (
-        "sample vocoder --out clip.wav --context one.wav --seconds 3",
+        "sample vocoder --out clip.wav --condition one.wav --seconds 3",
         "prompt of 0 symbols and 1500 to be drawn",
     ),
     (
-        "sample vocoder --out clip.wav --context one.wav --prompt long.wav",
+        "sample vocoder --out clip.wav --condition one.wav --prompt long.wav",
         "prompt of 600 symbols and 0 to be",
     ),
     ("sample gaussians --out clip.wav --top-k 3", "top_k is 3, expected 0: a mixture has a temperature only"),
@@ -538,7 +560,7 @@ MISTAKES = [
     ("sample plain --stream --label four", "no label digit=four"),
     ("sample vocoder --stream", "got no sound to be conditioned on, expected one: the model needs features"),
     ("sample text --seconds 0", "--seconds does not go with models of text"),
-    ("sample text --context one.wav", "--context does not go with models of text"),
+    ("sample text --condition one.wav", "--condition does not go with models of text"),
     ("sample text --png clip.png", "--png does not go with models of text"),
     ("sample text --stream", "--stream does not go with models of text"),
     ("score plain", "expected items to score, or --file FILE, and not both"),

@@ -2,6 +2,7 @@
 
 import shutil
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Any, TypedDict
 
 import gradio as gr
@@ -12,6 +13,7 @@ from seqgen.media.audio import Clip
 from seqgen_app import controls, files, scores
 from seqgen_app.catalog import Entry
 from seqgen_app.errors import report_errors
+from seqgen_app.limits import Refused
 from seqgen_app.tab import Tab
 from seqgen_app.tabs import sound_request
 from seqgen_app.tabs.sound_request import SampledClip, ScoredClip, StreamResampler, is_vocoder, usual_seconds
@@ -64,6 +66,12 @@ class SoundTab(Tab):
                 with gr.Accordion("Clip to start from", open=is_vocoder(entry)) as drawer:
                     hint = gr.Markdown(HINTS[is_vocoder(entry)])
                     clip = _upload("given-clip")
+                    with gr.Row(visible=bool(entry.examples)) as examples:
+                        for number in range(max(len(one.examples) for one in self.models.entries.values())):
+                            button = gr.Button(f"Example {number + 1}", size="sm", min_width=80)
+                            button.click(
+                                partial(self.example, number), model, clip, preprocess=False, **controls.UPDATE
+                            )
                 go, stop = controls.run_and_stop("Speak")
             with gr.Column(scale=3, min_width=300, elem_id="sound-result"):
                 player = gr.Audio(
@@ -85,7 +93,9 @@ class SoundTab(Tab):
                     autoplay=not streaming,
                 )
                 status = gr.Markdown("", elem_id="sound-status")
-                gr.Markdown("Waveform, mel spectrogram, and the surprise of the samples in bits:")
+                gr.Markdown(
+                    "Waveform, mel spectrogram (of a vocoder's original, too), surprise of the samples in bits:"
+                )
                 drawn = _figure("picture")
                 used = controls.used_seed(seed)
         controls.on_click(
@@ -97,14 +107,24 @@ class SoundTab(Tab):
             result="sound-result",
             stop=stop,
         )
-        model.change(self.switch, model, [hint, drawer, seconds], preprocess=False, **controls.UPDATE)
+        model.change(self.switch, model, [hint, drawer, examples, seconds], preprocess=False, **controls.UPDATE)
 
     @report_errors
     def switch(self, model: Any) -> list[Any]:
         """Say what a clip is for, and set the usual duration."""
         entry = self.models.get(model)
         vocoder, seconds = is_vocoder(entry), usual_seconds(entry, self.limits)
-        return [HINTS[vocoder], gr.update(open=vocoder), gr.update(value=seconds)]
+        shown = gr.update(visible=bool(entry.examples))
+        return [HINTS[vocoder], gr.update(open=vocoder), shown, gr.update(value=seconds)]
+
+    @report_errors
+    def example(self, number: int, model: Any) -> tuple[int, np.ndarray]:
+        """A clip that comes with the model, as rate and samples. Raises Refused where there is none of that number."""
+        examples = self.models.get(model).examples
+        if number >= len(examples):
+            raise Refused(f"The model has {len(examples)} examples.")
+        clip = audio.read(examples[number])
+        return clip.rate, audio.pcm(clip.samples)
 
     @report_errors
     def speak(
@@ -124,7 +144,8 @@ class SoundTab(Tab):
             clip = sampled.clip.rate, audio.pcm(sampled.clip.samples)
             yield piece, clip, f"{_status(sampled)}. {sampled.note}", gr.skip(), str(sampled.seed)
             scored = sound_request.score_clip(entry, self.limits, sampled.clip, request.label, request.condition)
-            yield gr.skip(), gr.skip(), gr.skip(), clip_figure(scored.clip, scored.bits), str(sampled.seed)
+            drawn = clip_figure(scored.clip, scored.bits, request.condition)
+            yield gr.skip(), gr.skip(), gr.skip(), drawn, str(sampled.seed)
 
     # -- scoring
 
@@ -226,9 +247,12 @@ def _totals(entry: Entry, scored: ScoredClip) -> str:
     return scores.numbers(values, scored.p_value, entry.peers)
 
 
-def clip_figure(clip: Clip, bits: np.ndarray) -> np.ndarray:
-    """Waveform, mel spectrogram and surprise as pixels (height, width, 4) on a transparent ground."""
-    drawn = figure.figure(clip, bits)
+def clip_figure(clip: Clip, bits: np.ndarray, original: Clip | None = None) -> np.ndarray:
+    """Waveform, mel spectrogram and surprise as pixels (height, width, 4) on a transparent ground.
+
+    The spectrogram of the `original`, which a vocoder says again, stands above that of the clip.
+    """
+    drawn = figure.figure(clip, bits, original=original)
     drawn.patch.set_alpha(0)
     for axis in drawn.axes:
         axis.patch.set_alpha(0)

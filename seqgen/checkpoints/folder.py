@@ -22,6 +22,8 @@ WEIGHTS, CONFIG, MANIFEST = "model.safetensors", "config.json", "manifest.json"
 CALIBRATION = "calibration.safetensors"
 TRAINING_TEXTS = "training.hashes"
 """These two a checkpoint may have or not."""
+EXAMPLES = "examples"
+"""A subfolder of files to condition the model on; for people, not part of the checkpoint."""
 ATTEMPTS = 100
 """To read a checkpoint that is replaced again and again."""
 LOOKS = 10
@@ -105,6 +107,11 @@ def find(path: str | Path) -> Path:
     what = "holds no model/manifest.json" if os.path.isdir(path) else "is no folder"
     others = f", or one of {', '.join(known)}" if known else ""
     raise CheckpointError(f"no model at {str(path)!r}: it {what}; expected a run folder or its model/ folder{others}")
+
+
+def examples(folder: Path) -> list[Path]:
+    """The files that come with a checkpoint for people to condition it on."""
+    return sorted((folder / EXAMPLES).glob("*"))
 
 
 def bundled() -> dict[str, Path]:

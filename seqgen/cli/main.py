@@ -125,7 +125,7 @@ def _add_sample(commands: Any) -> None:
     )
     parser.add_argument("--length", type=int, default=None, help="most symbols (default: 500, or a second)")
     parser.add_argument("--seconds", type=float, default=None, help="maximum duration of sound, in place of --length")
-    parser.add_argument("--context", default=None, help="a sound file whose mel spectrogram conditions a vocoder")
+    parser.add_argument("--condition", default=None, help="a sound file whose mel spectrogram conditions a vocoder")
     parser.add_argument("--label", action="append", default=[], help="a class to condition on, such as F or sex=F")
     parser.add_argument("--temperature", type=float, default=1.0, help="0 is greedy (default: %(default)s)")
     parser.add_argument(

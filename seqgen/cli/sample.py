@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from seqgen.modality import Request
     from seqgen.pipeline import Pipeline
 
-SPECIAL = ("seconds", "context", "png", "probabilities", "stream")
+SPECIAL = ("seconds", "condition", "png", "probabilities", "stream")
 """Options that only some modalities have."""
 STEP = 100
 """Symbols between two updates of the progress bar."""
@@ -40,7 +40,8 @@ def sample(options: argparse.Namespace) -> None:
         if options.length is not None:
             raise SeqgenError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
         choices["length"] = modality.symbols(codec, options.seconds)
-    request = Request(labels(options.label), options.context, choices, options.out, options.png, options.probabilities)
+    given = labels(options.label), options.condition
+    request = Request(*given, choices, options.out, options.png, options.probabilities)
     modality.check(request, options.json)  # before the long work
     plainly_printed = options.n == 1 and request.out is None and not options.json and request.png is None
     if options.stream or (modality.streams and plainly_printed):
@@ -71,7 +72,7 @@ def _sample(pipeline: "Pipeline", n: int, request: "Request", as_json: bool) -> 
     _remark(pipeline, items, request, loops)
     document = {**request.choices, "engine": ", ".join(loops), "label": request.label}
     if request.condition is not None:
-        document["context"] = str(request.condition)
+        document["condition"] = str(request.condition)
     if request.out is not None and not (as_json and request.out.suffix.lower() == ".json"):
         files = list(map(str, modality.save(pipeline, items, request)))
         print(json.dumps({**document, "files": files}, indent=2) if as_json else printable("\n".join(files)))

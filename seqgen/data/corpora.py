@@ -10,6 +10,7 @@ import re
 import shutil
 from abc import abstractmethod
 from collections.abc import Iterable, Iterator
+from itertools import islice
 from pathlib import Path
 from types import ModuleType
 
@@ -52,6 +53,11 @@ class PublicCorpus(Corpus):
         known |= {release["url"]: release["checksum"] for release in module.get("_RELEASE_CONFIGS", {}).values()}
         return next((url, sha256) for url, sha256 in known.items() if url.endswith(end))
 
+    @property
+    def name(self) -> str:
+        """What the folder of the corpus begins with."""
+        return type(self).__name__.lower()
+
     @abstractmethod
     def clips(self, root: Path) -> Iterable[Clip]:
         """Rows of `clips.csv`, one for each clip below the folder `root`."""
@@ -60,7 +66,7 @@ class PublicCorpus(Corpus):
         """The folder of the corpus. Raises DataError for a wrong `archive`, FetchError for a failed download."""
         url, known = self.source()
         expected = self.sha256 or known
-        folder = cache() / "corpora" / f"{type(self).__name__.lower()}-{expected[:12]}"
+        folder = cache() / "corpora" / f"{self.name}-{expected[:12]}"
         if not (folder / CLIPS).is_file():
             extract(self._archive(url, expected), folder / self.inside, LIMIT)
             try:
@@ -90,15 +96,32 @@ class LJSpeech(PublicCorpus):
     """LJ Speech 1.1 (Ito, Johnson, 2017): one speaker reads seven books; 13,100 clips, 24 hours, 22.05 kHz, 2.6 GB.
 
     Columns: `text`, with numbers and abbreviations written out.
+
+    Args:
+        archive: Path of an archive that you have already; None: download it.
+        sha256: SHA-256 of the archive; None: the published one.
+        first: How many clips, from the first on; None: all.
     """
 
     licence = "The LJ Speech Dataset 1.1, Keith Ito and Linda Johnson, 2017: public domain"
     published = ("ljspeech", "/LJSpeech-1.1.tar.bz2")
 
+    def __init__(self, archive: str | None = None, sha256: str | None = None, first: int | None = None) -> None:
+        if first is not None and first < 1:
+            raise DataError(f"first is {first}, expected 1 clip or more, or null for all")
+        super().__init__(archive, sha256)
+        self.first = first
+
+    @property
+    def name(self) -> str:
+        """Part of a corpus has a folder of its own."""
+        return super().name if self.first is None else f"{super().name}-{self.first}"
+
     def clips(self, root: Path) -> Iterator[Clip]:
         """From the rows of metadata.csv: name, text as printed, text as read."""
         with (root / "LJSpeech-1.1" / "metadata.csv").open(encoding="utf-8", newline="") as table:
-            for name, _, text in csv.reader(table, delimiter="|", quoting=csv.QUOTE_NONE):
+            rows = csv.reader(table, delimiter="|", quoting=csv.QUOTE_NONE)
+            for name, _, text in islice(rows, self.first):
                 yield {"file": f"LJSpeech-1.1/wavs/{name}.wav", "text": text}
 
 

@@ -45,7 +45,7 @@ class Layout(ABC):
     def fill(self, memory: "Running", request: Request) -> None:
         """Write the state of a request, and what is conditioned on, to the rows of memory."""
 
-    def parameters(self, request: Request) -> Tensor:
+    def next_parameters(self, request: Request) -> Tensor:
         """The parameters (B, P) of the next symbol, before `moves`."""
         return request.parameters
 
@@ -81,7 +81,7 @@ class Running(Sampler):
         layout.fill(self, request)
         if not code.width:
             place = int(code.places[min(request.time, len(code.places) - 1)])
-            self.set(Span(code.parameters + code.step * place, size), layout.parameters(request))
+            self.set(Span(code.parameters + code.step * place, size), layout.next_parameters(request))
 
     def set(self, span: Span, value: Tensor) -> None:
         """Write (B, length) or (length,) numbers to a span of every row, of images to all cells."""

@@ -78,7 +78,7 @@ class WaveNetLayout(Layout):
             values = state.past[:, [place % order for place in range(-state.time, order - state.time)]]
             memory.moves = torch.cat([torch.stack(self._predicted(request), 1), values], 1).numpy()
 
-    def parameters(self, request: Request) -> Tensor:
+    def next_parameters(self, request: Request) -> Tensor:
         """The parameters of the prediction error."""
         if not self.model.prediction:
             return request.parameters

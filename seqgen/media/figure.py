@@ -12,24 +12,27 @@ COLUMNS = 1200
 """Maximum number of points per curve; longer signals are drawn as minimum, maximum and mean of equal blocks."""
 
 
-def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "") -> Any:
+def figure(clip: Clip, surprise: np.ndarray | None = None, title: str = "", original: Clip | None = None) -> Any:
     """A matplotlib Figure of a clip with N >= 1 samples; needs no display.
 
-    `surprise` (S,) is -log2 p of each symbol, in bits; S = N where a symbol is a sample.
+    `surprise` (S,) is -log2 p of each symbol, in bits; S = N where a symbol is a sample. `original` is a clip to be
+    compared with, such as what a vocoder says again; its spectrogram stands above.
     """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
-    rows = 2 if surprise is None else 3
+    rows = 2 + (surprise is not None) + (original is not None)
     drawn = Figure(figsize=(9, 2 * rows), dpi=100, layout="constrained")
     FigureCanvasAgg(drawn)
     axes = drawn.subplots(rows, 1, sharex=True)
     _plot(axes[0], clip.samples, clip.rate)
     axes[0].set(ylim=(-1, 1), ylabel="amplitude", title=title)
-    _spectrogram(axes[1], clip)
+    if original is not None:
+        _spectrogram(axes[1], original, "original, mel band")
+    _spectrogram(axes[1 + (original is not None)], clip)
     if surprise is not None:
-        _plot(axes[2], surprise, len(surprise) / clip.seconds)
-        axes[2].set(ylabel="surprise (bits)")
+        _plot(axes[-1], surprise, len(surprise) / clip.seconds)
+        axes[-1].set(ylabel="surprise (bits)")
     axes[-1].set(xlabel="seconds", xlim=(0, len(clip.samples) / clip.rate))
     return drawn
 
@@ -59,7 +62,7 @@ def _plot(axis: Any, values: np.ndarray, rate: float) -> None:
         axis.plot(seconds, padded.mean(1), color="black", linewidth=0.4)
 
 
-def _spectrogram(axis: Any, clip: Clip) -> None:
+def _spectrogram(axis: Any, clip: Clip, label: str = "mel band") -> None:
     hop = max(1, clip.rate // 100)
     # Fewer bands at low rates, so that every mel band contains at least one FFT bin.
     frames = LogMel(clip.rate, mels=min(64, 2 * hop), hop=hop, window=4 * hop)
@@ -68,4 +71,4 @@ def _spectrogram(axis: Any, clip: Clip) -> None:
     top = float(decibels.max())
     extent = (0, len(clip.samples) / clip.rate, 0, len(bands))
     axis.imshow(decibels, origin="lower", aspect="auto", extent=extent, vmin=top - 80, vmax=top, cmap="magma")
-    axis.set(ylabel="mel band")
+    axis.set(ylabel=label)

@@ -76,7 +76,9 @@ class ImageModality(Modality):
         write_atomically(path, png(whole, 2))
         yield Preview(path, picture=whole if whole.ndim == 3 else whole[:, :, None])
 
-    def example(self, pipeline: "Pipeline", name: str, label: dict[str, str]) -> dict[str, str]:
+    def example(
+        self, pipeline: "Pipeline", name: str, label: dict[str, str], condition: Path | None = None
+    ) -> dict[str, str]:
         """Two images in braille."""
         command = f"{sample_command(name, label)} -n 2 --seed 1 --out pictures.png"
         return {"command": command, "result": dots(pipeline.sample(2, label=label, seed=1))}

@@ -37,7 +37,7 @@ class SoundModality(Modality):
     noun = "sound"
     plural = "clips"
     suffixes = tuple(audio.FORMATS)
-    options = frozenset({"seconds", "context", "png", "stream"})
+    options = frozenset({"seconds", "condition", "png", "stream"})
     printable = False
     key = "file"
 
@@ -93,10 +93,14 @@ class SoundModality(Modality):
         """With a figure of each clip, if asked for."""
         assert request.out is not None  # whoever calls has checked
         places = self.write(pipeline.codec, items, request.out)
+        original = None
+        if request.png is not None and request.condition is not None:
+            codec = _sound(pipeline.codec)
+            original = Clip(codec.samples(request.condition), codec.rate)
         for clip, place in zip(items, numbered(request.png, len(items)) if request.png else (), strict=False):
             if len(clip.samples):
                 bits = surprise(pipeline, clip, request.label, request.condition)
-                write_atomically(place, figure.png(figure.figure(clip, bits, place.stem)))
+                write_atomically(place, figure.png(figure.figure(clip, bits, place.stem, original)))
             else:  # the end symbol may come first
                 print(f"{place}: not drawn, the clip is empty", file=sys.stderr)
         return places
@@ -154,14 +158,17 @@ class SoundModality(Modality):
             audio.write(path.with_name(f"{name}.wav"), clip)
             if condition is not None:
                 audio.write(path.with_name(f"original-{number + 1}.wav"), condition)
-            drawn = figure.figure(clip, surprise(pipeline, clip, label, condition), name)
+            drawn = figure.figure(clip, surprise(pipeline, clip, label, condition), name, condition)
             write_atomically(path.with_name(f"{name}.png"), figure.png(drawn))
             yield Preview(path.with_name(f"{name}.wav"), None, clip.samples, clip.rate, figure.pixels(drawn))
 
-    def example(self, pipeline: "Pipeline", name: str, label: dict[str, str]) -> dict[str, str]:
+    def example(
+        self, pipeline: "Pipeline", name: str, label: dict[str, str], condition: Path | None = None
+    ) -> dict[str, str]:
         """How long a clip is."""
-        (clip,) = pipeline.sample(label=label, seed=1)
-        command = f"{sample_command(name, label)} --seed 1 --out clip.wav"
+        (clip,) = pipeline.sample(label=label, condition=condition, seed=1)
+        given = "" if condition is None else f" --condition {condition.parent.name}/{condition.name}"
+        command = f"{sample_command(name, label)}{given} --seed 1 --out clip.wav"
         return {"command": command, "result": f"{clip.seconds:.2f} s of sound"}
 
     def line(self, total: "Total") -> str:

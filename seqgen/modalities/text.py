@@ -60,7 +60,9 @@ class TextModality(Modality):
             return None
         return "without a prompt the text begins in the middle of one, maybe of a word, as the training crops do"
 
-    def example(self, pipeline: "Pipeline", name: str, label: dict[str, str]) -> dict[str, str]:
+    def example(
+        self, pipeline: "Pipeline", name: str, label: dict[str, str], condition: Path | None = None
+    ) -> dict[str, str]:
         """Twelve short texts, or 400 symbols of a long one."""
         command = sample_command(name, label)
         if pipeline.codec.end is not None:

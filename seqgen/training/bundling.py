@@ -2,7 +2,9 @@
 
 import math
 import shlex
-from collections.abc import Iterator
+import shutil
+import tempfile
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,11 +22,14 @@ from seqgen.pipeline import Pipeline, load
 COST = 0.005
 """Bits a symbol that 16 bits may cost on held-out data."""
 SHORT = ("float16", "bfloat16")
+CONDITIONS = 3
+"""Items that come with a model that is to be conditioned on one."""
 TRAINED = {
     "names": "names/full.yaml",
     "shakespeare": "shakespeare/quick.yaml",
     "digits-speech": "speech/digits.yaml",
     "digits": "digits/labelled.yaml",
+    "voice": "speech/voice.yaml",
 }
 """The recipe of every bundled model."""
 
@@ -42,18 +47,22 @@ def bundle(run: Path, name: str, recipe: str, target: Path = folder.BUNDLED) -> 
     """Write `target/name` from a run; a line about it. Raises SeqgenError for a run that is none of the recipe."""
     command = training_command(run, recipe)  # first, for it may refuse
     kept = rounded(load(run), run)
-    kept.pipeline.provenance |= {
-        "recipe": recipe,
-        "command": command,
-        "held_out": {part: total.as_dict() for part, total in kept.totals.items()},
-        "stored": {"dtype": kept.dtype, "bits": round(kept.bits, 7)},
-        "samples": list(samples(name, kept.pipeline)),
-    }
-    kept.pipeline.calibration = open_data(kept.pipeline, run).calibration(kept.pipeline.model)
     place = target / name
-    kept.pipeline.save_pretrained(place, kept.dtype)
+    with tempfile.TemporaryDirectory() as temporary:
+        examples = write_examples(kept.pipeline, run, Path(temporary) / folder.EXAMPLES)
+        kept.pipeline.provenance |= {
+            "recipe": recipe,
+            "command": command,
+            "held_out": {part: total.as_dict() for part, total in kept.totals.items()},
+            "stored": {"dtype": kept.dtype, "bits": round(kept.bits, 7)},
+            "samples": list(samples(name, kept.pipeline, examples)),
+        }
+        kept.pipeline.calibration = open_data(kept.pipeline, run).calibration(kept.pipeline.model)
+        kept.pipeline.save_pretrained(place, kept.dtype)
+        if examples:
+            shutil.copytree(examples[0].parent, place / folder.EXAMPLES)
     write_atomically(place / "card.md", card(name, place).encode())
-    size = sum(path.stat().st_size for path in place.iterdir())
+    size = sum(path.stat().st_size for path in place.rglob("*"))
     total = kept.totals["held out"]
     return (
         f"{name}: {total.bits_per_symbol:.4f} bits a symbol held out, {kept.bits:+.5f} in {kept.dtype}, {size:,} bytes"
@@ -72,8 +81,21 @@ def rounded(pipeline: Pipeline, run: Path) -> Rounded:
     return min(cheap, key=lambda one: one.bits, default=found[0])
 
 
-def samples(name: str, pipeline: Pipeline) -> Iterator[dict[str, str]]:
-    """Commands and their results, one for each class of the first label."""
+def write_examples(pipeline: Pipeline, run: Path, place: Path) -> list[Path]:
+    """Held-out items for people to condition the model on, if it takes features: the files written to a folder."""
+    if pipeline.features is None:
+        return []
+    place.mkdir(parents=True, exist_ok=True)
+    items = [item for item, _ in open_data(pipeline, run).examples(CONDITIONS)]
+    return pipeline.modality.write(pipeline.codec, items, place / "clip.flac")
+
+
+def samples(name: str, pipeline: Pipeline, conditions: Sequence[Path] = ()) -> Iterator[dict[str, str]]:
+    """Commands and their results, one for each condition or each class of the first label."""
+    for condition in conditions:
+        yield pipeline.modality.example(pipeline, name, {}, condition)
+    if conditions:
+        return
     for label, classes in list(pipeline.labels.items())[:1]:
         yield from (pipeline.modality.example(pipeline, name, {label: value}) for value in classes)
     if not pipeline.labels:
