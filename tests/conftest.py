@@ -1,17 +1,23 @@
 """What all tests share: the compiled samplers, compiled once before workers would all do it."""
 
+import gc
 import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
+from seqgen.media import files
+
 COMPILE = """
+import sys
 from seqgen.inference.generate import Noise, sample
 from seqgen.models import RNN
 from seqgen.outputs import Categorical
 from seqgen.nn.rounding import rounded
 
-for kind in ("float32", "bfloat16", "int8"):
+for kind in sys.argv[1:]:
     model = RNN(Categorical(3), hidden=4)
     sample(model if kind == "float32" else rounded(model, kind), Noise(1, 2, 0), loop="compiled")
 """
@@ -20,4 +26,22 @@ for kind in ("float32", "bfloat16", "int8"):
 def pytest_configure(config: pytest.Config) -> None:
     """Runs once, in the process that starts the workers, or that has none."""
     if not hasattr(config, "workerinput"):
-        subprocess.run([sys.executable, "-c", COMPILE], check=True, capture_output=True)
+        command = [sys.executable, "-c", COMPILE]
+        several = [subprocess.Popen([*command, *kinds]) for kinds in (["float32"], ["bfloat16", "int8"])]
+        assert [process.wait() for process in several] == [0, 0]
+
+
+def pytest_collection_finish() -> None:
+    """Garbage collections pass over the million objects that the imports have made."""
+    gc.collect()
+    gc.freeze()
+
+
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """A cache folder of the module's own, with nothing in it but the compiled samplers."""
+    folder = tmp_path_factory.mktemp("cache")
+    (folder / "compiled").symlink_to(files.cache() / "compiled")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("SEQGEN_CACHE", str(folder))
+        yield folder

@@ -29,9 +29,8 @@ from seqgen.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)
-def small(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def small(cache: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.delenv("SEQGEN_DEBUG", raising=False)
         patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield

@@ -38,12 +38,10 @@ FIT = ["--trainer.accelerator=cpu", "--trainer.max_steps=100", "--trainer.val_ch
 
 
 @pytest.fixture(scope="module", autouse=True)
-def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+def small(cache: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        folder = tmp_path_factory.mktemp("cache")
-        patch.setenv("SEQGEN_CACHE", str(folder))
         patch.delenv("SEQGEN_DEBUG", raising=False)
-        yield folder
+        yield
 
 
 @pytest.fixture(scope="module")

@@ -25,9 +25,8 @@ from seqgen.training.run_folder import RunFolder
 
 
 @pytest.fixture(scope="module", autouse=True)
-def few_samples(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+def few_samples(cache: Path) -> Iterator[None]:
     with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SEQGEN_CACHE", str(tmp_path_factory.mktemp("cache")))
         patch.setattr(RunFolder.__init__, "__defaults__", ("", 2, 10))
         yield
 
