@@ -1,14 +1,18 @@
-"""What all tests share: the compiled samplers, compiled once before workers would all do it."""
+"""What tests share: the compiled samplers, compiled once before workers would all do it, a cache folder, the app."""
 
 import gc
 import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from seqgen.media import files
+
+if TYPE_CHECKING:  # the process that starts the workers does without torch
+    import served
 
 COMPILE = """
 import sys
@@ -45,3 +49,18 @@ def cache(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("SEQGEN_CACHE", str(folder))
         yield folder
+
+
+@pytest.fixture(scope="session")
+def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator["served.App"]:
+    """The app with small models beside the bundled ones, for all tests that do not need one of their own.
+
+    It runs without network, Lightning and the data modules.
+    """
+    import served
+
+    folder = tmp_path_factory.mktemp("app")
+    runs = [served.painter(folder / "canvas", 28), served.painter(folder / "painter")]
+    runs += [served.vocoder(folder / "vocoder"), served.rows(folder / "rows")]
+    with served.app(folder / "log.txt", runs, **served.blocking(folder)) as running:
+        yield running

@@ -31,13 +31,42 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "-
 FLAGS += ["--disable-component-update", "--disable-sync", "--autoplay-policy=no-user-gesture-required"]
 
 
+BLOCK = """
+import importlib.abc, socket, sys
+
+class Blocked(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path=None, target=None):
+        if f"{name}.".startswith(("lightning.", "pytorch_lightning.", "seqgen.data.")):
+            raise ImportError(f"blocked import of {name}")
+
+def local(function):
+    def checked(*values, **named):
+        host = values[1][0] if isinstance(values[0], socket.socket) else values[0]
+        if isinstance(host, str) and host not in ("", "localhost", "0.0.0.0", "::1") and not host.startswith("127."):
+            print(f"blocked connection to {host}", file=sys.stderr, flush=True)
+            raise OSError(f"blocked connection to {host}")
+        return function(*values, **named)
+    return checked
+
+sys.meta_path.insert(0, Blocked())
+socket.socket.connect, socket.socket.connect_ex = local(socket.socket.connect), local(socket.socket.connect_ex)
+socket.getaddrinfo = local(socket.getaddrinfo)
+"""
+"""A sitecustomize module, which Python imports before all others."""
+
+
 class App(NamedTuple):
-    """Where it answers, its process, where it writes what it prints, and the seconds until its first page."""
+    """Where it answers, its process, the file that it prints to, and the seconds until its first page."""
 
     url: str
     process: "subprocess.Popen[bytes]"
     log: Path
     seconds: float
+
+    @property
+    def folder(self) -> Path:
+        """Where the tests keep its runs."""
+        return self.log.parent
 
     def printed(self) -> str:
         """What it has printed so far."""
@@ -81,6 +110,12 @@ def _wait(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
                 return
         time.sleep(0.05)
     raise AssertionError(f"no page within 240 s:\n{log.read_text()}")
+
+
+def blocking(folder: Path) -> dict[str, str]:
+    """The environment of a process without network, Lightning and data modules."""
+    (folder / "sitecustomize.py").write_text(BLOCK)
+    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
 
 
 def vocoder(folder: Path) -> Path:

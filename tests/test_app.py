@@ -6,7 +6,6 @@ import math
 import re
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -37,13 +36,6 @@ from seqgen_app.tabs import SoundTab, sound, sound_request, text_html, text_requ
 
 LIMITS = Limits()
 POST = {"content-type": "application/json"}
-
-
-@pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
-    folder = tmp_path_factory.mktemp("app")
-    with served.app(folder / "log.txt", [served.vocoder(folder / "vocoder")]) as running:
-        yield running
 
 
 @pytest.fixture(scope="module")
@@ -260,7 +252,9 @@ def test_a_very_short_clip_is_remarked_upon(catalog: Catalog, monkeypatch: pytes
 
 def test_endpoints_are_documented(client: Client) -> None:
     told = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    assert set(told) == {f"/{verb}_{kind}" for verb in ("sample", "score") for kind in ("text", "audio", "image")}
+    assert set(told) == {
+        f"/{verb}_{kind}" for verb in ("sample", "score") for kind in ("text", "audio", "image", "table")
+    }
     assert all(endpoint["description"] for endpoint in told.values())
 
 

@@ -16,25 +16,22 @@ import soundfile
 
 
 @pytest.fixture(scope="module")
-def app(tmp_path_factory: pytest.TempPathFactory) -> Iterator[served.App]:
-    folder = tmp_path_factory.mktemp("app")
-    runs = [served.vocoder(folder / "vocoder"), served.painter(folder / "painter", 28), served.rows(folder / "rows")]
-    with served.app(folder / "log.txt", runs) as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
 def chromium() -> Iterator[Any]:
     with served.browser() as found:
         yield found
 
 
+@pytest.fixture(scope="module")
+def desktop(chromium: Any) -> Any:
+    """Pages of one context share what is fetched and compiled."""
+    return chromium.new_context(viewport={"width": 1280, "height": 900})
+
+
 @pytest.fixture
-def page(chromium: Any, app: served.App) -> Iterator[Any]:
+def page(desktop: Any, app: served.App) -> Iterator[Any]:
     """The app, just opened; nothing is fetched from elsewhere, and nothing breaks in the console."""
     wrong: list[str] = []
-    context = chromium.new_context(viewport={"width": 1280, "height": 900})
-    opened = context.new_page()
+    opened = desktop.new_page()
     opened.set_default_timeout(60_000)
     opened.on("request", lambda request: _note(wrong, request.url, (app.url, "data:", "blob:")))
     opened.on("console", lambda message: wrong.append(message.text) if _matters(message) else None)
@@ -42,7 +39,7 @@ def page(chromium: Any, app: served.App) -> Iterator[Any]:
     opened.goto(app.url)
     opened.get_by_role("button", name="Write").wait_for()
     yield opened
-    context.close()
+    opened.close()
     assert wrong == []
     assert "Traceback" not in app.printed()
 
@@ -313,15 +310,19 @@ def test_rows_of_a_table_are_sampled_and_scored(page: Any) -> None:
     assert "that the model was not trained on" in numbers
 
 
+@pytest.fixture(scope="module")
+def pocket(chromium: Any) -> Any:
+    return chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
+
+
 @pytest.fixture
-def phone(chromium: Any, app: served.App) -> Iterator[Any]:
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
-    opened = context.new_page()
+def phone(pocket: Any, app: served.App) -> Iterator[Any]:
+    opened = pocket.new_page()
     opened.set_default_timeout(60_000)
     opened.goto(app.url)
     opened.get_by_role("button", name="Write").wait_for()
     yield opened
-    context.close()
+    opened.close()
 
 
 TITLES = ["Text", "Audio", "Images", "Table", "Score", "Compare", "About"]
@@ -378,13 +379,12 @@ IN_VIEW = """name => {
 
 
 @pytest.mark.parametrize("theme", ["light", "dark"])
-def test_a_phone_needs_no_scrolling_sideways(chromium: Any, app: served.App, theme: str) -> None:
-    context = chromium.new_context(viewport={"width": 390, "height": 844}, has_touch=True)
-    page = context.new_page()
+def test_a_phone_needs_no_scrolling_sideways(pocket: Any, app: served.App, theme: str) -> None:
+    page = pocket.new_page()
     page.goto(f"{app.url}?__theme={theme}")
     page.get_by_role("button", name="Write").click()
     page.locator("#names .badge").first.wait_for(timeout=20_000)
     assert page.evaluate("document.documentElement.scrollWidth") <= 390
     ink = page.locator("#names b").first.evaluate("one => getComputedStyle(one).color")
     assert (sum(map(int, re.findall(r"\d+", ink)[:3])) < 384) == (theme == "light")
-    context.close()
+    page.close()

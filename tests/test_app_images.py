@@ -3,7 +3,7 @@
 import io
 import struct
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -42,9 +42,8 @@ def entry(run: Path) -> Entry:
 
 
 @pytest.fixture(scope="module")
-def client(run: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
-    with served.app(tmp_path_factory.mktemp("app") / "log.txt", [run]) as running:
-        yield Client(running.url, verbose=False)
+def client(app: served.App) -> Client:
+    return Client(app.url, verbose=False)
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,4 @@
-"""Tabs and endpoints of modalities without a tab of their own: tables, and one of a package outside seqgen.
+"""Tabs and endpoints of a modality without a tab of its own: tables. tests/test_fifth_kind.py has one from outside.
 
 The app runs without network, without Lightning, without the data modules, and without the corpora of its models.
 """
@@ -7,7 +7,6 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -30,94 +29,14 @@ from seqgen_app.tab import TABS, register
 from seqgen_app.tabs import GenericTab, ImageTab, SoundTab, TextTab
 
 LIMITS = Limits()
-BLOCK = """
-import importlib.abc, socket, sys
-
-class Blocked(importlib.abc.MetaPathFinder):
-    def find_spec(self, name, path=None, target=None):
-        if f"{name}.".startswith(("lightning.", "pytorch_lightning.", "seqgen.data.")):
-            raise ImportError(f"blocked import of {name}")
-
-def local(function):
-    def checked(*values, **named):
-        host = values[1][0] if isinstance(values[0], socket.socket) else values[0]
-        if isinstance(host, str) and host not in ("", "localhost", "0.0.0.0", "::1") and not host.startswith("127."):
-            print(f"blocked connection to {host}", file=sys.stderr, flush=True)
-            raise OSError(f"blocked connection to {host}")
-        return function(*values, **named)
-    return checked
-
-sys.meta_path.insert(0, Blocked())
-socket.socket.connect, socket.socket.connect_ex = local(socket.socket.connect), local(socket.socket.connect_ex)
-socket.getaddrinfo = local(socket.getaddrinfo)
-"""
-"""A sitecustomize module, which Python imports before all others."""
-BASES = """
-import torch
-from pathlib import Path
-from seqgen.codecs import Chars
-from seqgen.modality import Modality
-from seqgen.models import RNN
-from seqgen.outputs import Categorical
-from seqgen.pipeline import Pipeline
-
-class BasesModality(Modality):
-    name, noun, plural, key, suffixes = "Bases", "DNA", "strands", "strand", (".fasta",)
-
-    def read(self, codec, source):
-        return source.strip().upper()
-
-    def write(self, codec, items, path):
-        path.write_text("".join(f">{number}\\n{item}\\n" for number, item in enumerate(items, 1)))
-        return [path]
-
-    def show(self, codec, items):
-        return "\\n".join(f"5'-{item}-3'" for item in items)
-
-class Bases(Chars):
-    modality = "Bases"
-
-def save(folder):
-    torch.manual_seed(1)
-    codec = Bases("ACGT", end=True)
-    Pipeline(RNN(Categorical(codec.size), [2], hidden=3), codec, {"strand": ["+", "-"]}).save_pretrained(folder)
-"""
-"""A package outside seqgen, with a modality, a codec, and a model to save."""
 
 
-@pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Holds a run of a table, one of a modality of another package, and one whose corpus is gone."""
-    folder = tmp_path_factory.mktemp("runs")
-    (folder / "sitecustomize.py").write_text(BLOCK)
-    (folder / "served_bases.py").write_text(BASES)
-    served.rows(folder / "rows")
-    run("from served_bases import save; save('genes/model')", folder)
-    codec = Chars("abc", end=True)
-    assert codec.size is not None
-    texts = TrainingTexts.of(["a", "b", "c", "aa", ""])
-    model = RNN(Categorical(codec.size), hidden=3)
-    Pipeline(model, codec, training_texts=texts).save_pretrained(folder / "lost" / "model")
-    data = {"class_path": "Lines", "init_args": {"path": str(folder / "gone.txt")}}
-    (folder / "lost" / "config.yaml").write_text(json.dumps({"data": data}))
-    return folder
-
-
-def environment(folder: Path) -> dict[str, str]:
-    return {"PYTHONPATH": os.pathsep.join([str(folder), os.environ.get("PYTHONPATH", "")])}
-
-
-def run(program: str, folder: Path) -> "subprocess.CompletedProcess[str]":
-    """Run a Python program in the folder as the app is run."""
-    env = {**os.environ, **environment(folder)}
-    return subprocess.run([sys.executable, "-c", program], cwd=folder, env=env, capture_output=True, text=True)
-
-
-@pytest.fixture(scope="module")
-def app(folder: Path) -> Iterator[served.App]:
-    runs = [folder / name for name in ("rows", "genes", "lost")]
-    with served.app(folder / "log.txt", runs, ["--import", "served_bases"], **environment(folder)) as running:
-        yield running
+def blocked(program: str, folder: Path) -> str:
+    """What a Python program that fails prints where the app is run."""
+    env = {**os.environ, **served.blocking(folder)}
+    done = subprocess.run([sys.executable, "-c", program], env=env, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    return done.stderr
 
 
 @pytest.fixture(scope="module")
@@ -126,35 +45,31 @@ def client(app: served.App) -> Client:
 
 
 @pytest.fixture(scope="module")
-def catalog(folder: Path) -> Catalog:
-    return Catalog.load([folder / "rows"])
+def catalog(app: served.App) -> Catalog:
+    return Catalog.load([app.folder / "rows"])
 
 
 @pytest.fixture(scope="module")
-def rows(folder: Path) -> Pipeline:
-    return seqgen.load(folder / "rows")
+def rows(app: served.App) -> Pipeline:
+    return seqgen.load(app.folder / "rows")
 
 
 # -- what the app needs
 
 
 @pytest.mark.parametrize("name", ["lightning", "seqgen.data"])
-def test_imports_are_blocked(folder: Path, name: str) -> None:
-    failed = run(f"import {name}", folder)
-    assert failed.returncode == 1
-    assert f"blocked import of {name}" in failed.stderr
+def test_imports_are_blocked(tmp_path: Path, name: str) -> None:
+    assert f"blocked import of {name}" in blocked(f"import {name}", tmp_path)
 
 
-def test_the_network_is_blocked(folder: Path) -> None:
-    failed = run("import urllib.request; urllib.request.urlopen('http://example.org')", folder)
-    assert "blocked connection to example.org" in failed.stderr
+def test_the_network_is_blocked(tmp_path: Path) -> None:
+    program = "import urllib.request; urllib.request.urlopen('http://example.org')"
+    assert "blocked connection to example.org" in blocked(program, tmp_path)
 
 
-def test_new_texts_are_told_without_the_corpus_network_lightning_and_data_modules(
-    app: served.App, client: Client, folder: Path
-) -> None:
-    told = client.predict("lost", n=50, seed=1, api_name="/sample_text")
-    known = seqgen.load(folder / "lost").training_texts
+def test_new_texts_are_told_without_network_lightning_and_data_modules(app: served.App, client: Client) -> None:
+    told = client.predict("names", n=50, seed=1, api_name="/sample_text")
+    known = seqgen.load("names").training_texts
     assert known is not None
     assert told["new"] == [text not in known for text in told["texts"]]
     assert set(told["new"]) == {True, False}
@@ -162,15 +77,30 @@ def test_new_texts_are_told_without_the_corpus_network_lightning_and_data_module
     assert "Traceback" not in app.printed()
 
 
+def test_new_texts_are_told_without_the_corpus(tmp_path: Path) -> None:
+    """Its file is gone."""
+    codec, texts = Chars("abc", end=True), TrainingTexts.of(["a", "b", "c", "aa", ""])
+    assert codec.size is not None
+    pipeline = Pipeline(RNN(Categorical(codec.size), hidden=3), codec, training_texts=texts)
+    pipeline.save_pretrained(tmp_path / "lost" / "model")
+    data = {"class_path": "Lines", "init_args": {"path": str(tmp_path / "gone.txt")}}
+    (tmp_path / "lost" / "config.yaml").write_text(json.dumps({"data": data}))
+    catalog = Catalog.load([tmp_path / "lost"])
+    text = catalog.get("lost").modality
+    *_, told = TextTab(text, catalog.of(text), LIMITS).sample_text("lost", n=50, seed=1)
+    assert told["new"] == [text not in texts for text in told["texts"]]
+    assert set(told["new"]) == {True, False}
+
+
 # -- tabs
 
 
 def test_every_modality_has_a_tab_and_endpoints(client: Client) -> None:
     titles = [one["props"]["label"] for one in client.config["components"] if one["type"] == "tabitem"]
-    kinds = ["Text", "Sound", "Image", "Table", "Bases"]
-    assert titles == ["Text", "Audio", "Images", "Table", "Bases", "Score", *kinds, "Compare", "About"]
+    kinds = ["Text", "Sound", "Image", "Table"]
+    assert titles == ["Text", "Audio", "Images", "Table", "Score", *kinds, "Compare", "About"]
     told = client.view_api(return_format="dict", print_info=False)["named_endpoints"]
-    names = [f"/{verb}_{kind}" for kind in ("text", "audio", "image", "table", "bases") for verb in ("sample", "score")]
+    names = [f"/{verb}_{kind}" for kind in ("text", "audio", "image", "table") for verb in ("sample", "score")]
     assert sorted(told) == sorted(names)
     assert all(endpoint["description"] for endpoint in told.values())
 
@@ -260,32 +190,12 @@ def test_a_table_is_shown_as_on_a_terminal(
         ("score_table", {"model": "rows", "item": "1,2,x"}, "'x' is no"),
         ("score_table", {"model": "rows", "item": "1," * 3000}, "The row has 6,000 characters"),
         ("score_table", {"model": "rows", "item": "/etc/passwd"}, "The row is the name of a file"),
-        ("sample_bases", {"model": "genes", "prompt": "/etc"}, "The prompt is the name of a file"),
-        ("sample_bases", {"model": "genes", "prompt": "ACX"}, "'X'"),
-        ("score_bases", {"model": "genes", "item": "ACX"}, "'X'"),
+        ("sample_table", {"model": "rows", "prompt": "/etc"}, "The prompt is the name of a file"),
     ],
 )
 def test_mistakes_are_told(client: Client, name: str, values: dict[str, Any], told: str) -> None:
     with pytest.raises(AppError, match=told):
         client.predict(**values, api_name=f"/{name}")
-
-
-# -- a modality of another package
-
-
-def test_a_modality_outside_seqgen_is_sampled_and_scored(client: Client) -> None:
-    told = client.predict("genes", "ac", n=3, label="+", seed=2, api_name="/sample_bases")
-    assert all(item.startswith("AC") and set(item) <= set("ACGT") for item in told["items"])
-    assert told["text"].splitlines() == [f"5'-{item}-3'" for item in told["items"]]
-    assert Path(told["files"][0]).read_text() == "".join(
-        f">{number}\n{item}\n" for number, item in enumerate(told["items"], 1)
-    )
-    scored = client.predict("genes", " acg ", "strand=-", api_name="/score_bases")
-    assert [one["name"] for one in scored["per_symbol"]] == ["A", "C", "G", "<end>"]
-    assert scored["end_counted"]
-    assert scored["p_value"] is None
-    assert sum(one["bits"] for one in scored["per_symbol"]) == pytest.approx(scored["bits"])
-    assert all(1 <= one["rank"] <= 5 and one["entropy"] > 0 for one in scored["per_symbol"])
 
 
 def test_items_that_no_text_can_hold_come_as_files(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
