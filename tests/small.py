@@ -17,16 +17,22 @@ import soundfile
 import torch
 import yaml
 
-import seqgen.training.fit  # noqa: F401 (its import takes longer than all that a small training does)
+import seqgen
+import seqgen.training.fit
 from seqgen.cli.main import main
+from seqgen.codecs.sound import Sound
+from seqgen.media.audio import Clip
 
 RECIPES = Path(__file__).parent.parent / "recipes"
+READMES = sorted([RECIPES.parent / "README.md", *RECIPES.rglob("README.md")])
 SEQGEN = Path(sys.executable).with_name("seqgen")
 QUICK = [
     "--trainer.max_steps=2",
     "--trainer.accelerator=cpu",
     "--data.batch_size=16",
 ]
+SIZES = {"RNN": "hidden", "PixelCNN": "filters", "PixelRNN": "filters"}
+"""What is small in place of what a recipe says, so that two steps and a validation take a second."""
 EVERY = "".join(map(chr, range(32, 127)))  # so that any README's text is in the alphabet
 
 
@@ -92,8 +98,8 @@ def bfloat16() -> bool:
 
 
 def quick(configs: Sequence[str], folder: Path) -> list[str]:
-    """Arguments for `seqgen fit` that train for two steps on small data of the kind that the configs want."""
-    data = _merged(configs, "data")
+    """Arguments for `seqgen fit` that train a narrow network for two steps on small data that the configs want."""
+    data, model = _merged(configs, "data"), _merged(configs, "model")["model"]["class_path"]
     codec = data["init_args"].get("codec", {})
     pieces = ["--data.codec.init_args.vocabulary=400"] if codec.get("class_path") == "SentencePiece" else []
     if colours := len(data["init_args"].get("shape") or []) == 3:  # as small as can be: three times as many symbols
@@ -102,7 +108,27 @@ def quick(configs: Sequence[str], folder: Path) -> list[str]:
     # A recipe that validates at the end of an epoch, such as one that counts n-grams, gets an epoch of two steps.
     short = ["--data.batch_size=300"] if _merged(configs, "trainer").get("check_val_every_n_epoch") else []
     exact = [] if bfloat16() else ["--trainer.precision=32-true"]
-    return [*QUICK, *short, *exact, *pieces, *(sizes if colours else []), f"--data.path={write(data, folder)}"]
+    sizes = [*(sizes if colours else []), *([f"--model.model.init_args.{SIZES[model]}=16"] if model in SIZES else [])]
+    return [*QUICK, *short, *exact, *pieces, *sizes, f"--data.path={write(data, folder)}"]
+
+
+def check_trained(run: Path) -> None:
+    """Such a run has a model that samples, and has written metrics and samples."""
+    pipeline = seqgen.load(run)
+    samples = list((run / "samples").iterdir())
+    if isinstance(pipeline.codec, Sound):
+        condition = Clip(np.zeros(300, np.float32), pipeline.codec.rate) if pipeline.features else None
+        clip = pipeline.sample(length=20, seed=0, condition=condition)[0]
+        assert len(clip.samples) <= 20
+        assert any(path.suffix == ".wav" for path in samples)
+    elif pipeline.codec.length is not None:
+        (item,) = pipeline.sample(seed=0)
+        assert len(pipeline.codec.encode(item)) == pipeline.codec.length
+    else:
+        assert isinstance(pipeline.sample(length=20, seed=0)[0], str)
+    assert samples
+    assert pipeline.provenance["step"] in (1, 2)
+    assert (run / "metrics.csv").read_text().count("\n") > 1
 
 
 def write(data: dict[str, Any], folder: Path) -> Path:

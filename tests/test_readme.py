@@ -19,7 +19,6 @@ import served
 import small
 
 ROOT = Path(__file__).parent.parent
-READMES = sorted([ROOT / "README.md", *(ROOT / "recipes").rglob("README.md")])
 NOT_HERE = {
     "scripts/demo": "needs minutes; tried by hand on a fresh clone at every release",
     "scripts/test": "runs this test",
@@ -55,9 +54,9 @@ def commands(block: str) -> list[str]:
     return [line.strip() for line in lines if line.strip() and not line.lstrip().startswith("#")]
 
 
-@pytest.mark.parametrize("readme", READMES, ids=lambda path: str(path.relative_to(ROOT)))
+@pytest.mark.parametrize("readme", small.READMES, ids=lambda path: str(path.relative_to(ROOT)))
 def test_readme(readme: Path, tmp_path: Path) -> None:
-    """All blocks, in order."""
+    """All blocks, in order; then what was trained is looked at."""
     found = blocks(readme)
     if any("scripts/demo" in text for _, text in found):
         configs = ["trainer.yaml", "names/gru.yaml"]
@@ -69,6 +68,8 @@ def test_readme(readme: Path, tmp_path: Path) -> None:
     small.pictures(tmp_path / "my.npz")
     with contextlib.ExitStack() as served_app:
         _run_all(found, tmp_path, served_app)
+    for metrics in tmp_path.glob("runs/*/metrics.csv"):
+        small.check_trained(metrics.parent)
 
 
 def _run_all(found: list[tuple[str, str]], tmp_path: Path, served_app: contextlib.ExitStack) -> None:
