@@ -53,23 +53,33 @@ def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "bin"
 
 
+PROGRAM = """
+import seqgen, seqgen_app, seqgen_recipes.names
+from seqgen.cli.main import main
+print(seqgen.__file__, seqgen_app.__file__, seqgen_recipes.names.__file__, sep="\\n")
+assert not any(map(main, {commands}))
+"""
+
+
 def test_installed(installed: Path, tmp_path: Path) -> None:
     """Trains, samples and scores from an empty folder, with the recipes out of the wheel."""
     env = {name: value for name, value in os.environ.items() if not name.startswith("PYTHON")}
     home = tmp_path / "empty"
     home.mkdir()
 
-    def run(command: str, *arguments: object) -> str:
-        return small.run(installed / command, *arguments, cwd=home, env=env)
+    def run(command: str, *arguments: object) -> list[str]:
+        return small.run(installed / command, *arguments, cwd=home, env=env).splitlines()
 
-    where = "import seqgen, seqgen_recipes.names; print(seqgen.__file__, seqgen_recipes.names.__file__)"
-    for path in run("python", "-c", where).split():
-        assert path.startswith(str(installed.parent)), f"{path} is not the wheel's"
-    assert "fit" in run("seqgen", "--help")
-    assert len(run("seqgen", "sample", "names", "-n", 3).splitlines()) == 3
-    run("seqgen", "sample", "digits-speech", "--label", "digit=3", "--out", "three.wav")
+    assert len(run("seqgen", "sample", "names", "-n", 3)) == 3
     configs = ["trainer.yaml", "names/gru.yaml"]
-    arguments = [f"--config={config}" for config in configs]
-    run("seqgen", "fit", *arguments, *small.quick(configs, tmp_path))
-    assert len(run("seqgen", "sample", "runs/names", "-n", 3, "--length", 9, "--seed", 1).splitlines()) == 3
-    assert "nats" in run("seqgen", "score", "runs/names", "Amin")
+    commands = [
+        ["fit", *(f"--config={config}" for config in configs), *small.quick(configs, tmp_path)],
+        ["sample", "digits-speech", "--label", "digit=3", "--out", "three.wav"],
+        ["sample", "runs/names", "-n", "3", "--length", "9", "--seed", "1"],
+        ["score", "runs/names", "Amin"],
+    ]
+    printed = run("python", "-c", PROGRAM.format(commands=commands))
+    for path in printed[:3]:
+        assert path.startswith(str(installed.parent)), f"{path} is not the wheel's"
+    assert printed[3] == "three.wav"
+    assert "nats" in printed[3 + 1 + 3]  # three names, one score

@@ -21,7 +21,7 @@ from seqgen.inference.scorer import rows
 from seqgen.model import Batch
 from seqgen.outputs import Categorical, DiscretizedLogistics
 
-TEXT = "abcabbaccabcbabcccaabc" * 30
+TEXT = "abcabbaccabcbabcccaabc" * 15
 
 
 def pipeline(end: bool = True) -> Pipeline:

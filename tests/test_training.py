@@ -60,11 +60,18 @@ def check_same_run(resumed: Path, expected: Path) -> None:
     assert [row for row in rows(resumed) if row["step"] in steps] == rows(expected)
 
 
-KINDS = [("text", {"ema": 0.9}), ("table", {"ema": 0.8}), ("text", {})]
+TEXT, TABLE = ("text", {"ema": 0.9}), ("table", {"ema": 0.8})
 
 
-@pytest.mark.parametrize(("kind", "model"), KINDS, ids=["text-ema", "table-ema", "text"])
-@pytest.mark.parametrize("step", [3, 12, 10])  # before any validation, together with one, at the end of an epoch
+@pytest.mark.parametrize(
+    ("kind", "model", "step"),
+    [
+        *((*TEXT, step) for step in (3, 12, 10)),  # before any validation, together with one, at the end of an epoch
+        (*TABLE, 12),
+        (*TABLE, 10),
+        ("text", {}, 3),
+    ],
+)
 def test_after_ctrl_c_a_resumed_run_is_the_same(
     tmp_path: Path, never_interrupted: Callable[..., Path], kind: str, model: dict[str, Any], step: int
 ) -> None:
@@ -78,8 +85,7 @@ def test_after_ctrl_c_a_resumed_run_is_the_same(
     check_same_run(run, never_interrupted(kind, **model))
 
 
-@pytest.mark.parametrize(("kind", "model"), KINDS[:2], ids=["text", "table"])
-@pytest.mark.parametrize("step", [9, 18])
+@pytest.mark.parametrize(("kind", "model", "step"), [(*TEXT, 9), (*TABLE, 18)])
 def test_after_its_last_step_a_run_can_be_made_longer(
     tmp_path: Path, never_interrupted: Callable[..., Path], kind: str, model: dict[str, Any], step: int
 ) -> None:
