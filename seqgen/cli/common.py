@@ -1,7 +1,10 @@
 """What several commands share: options, loading, and text that the terminal can show."""
 
 import argparse
+import contextlib
 import sys
+import threading
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 from seqgen.config import SeqgenError
@@ -15,6 +18,24 @@ def loaded(options: argparse.Namespace) -> "Pipeline":
     from seqgen.pipeline import load
 
     return load(options.run, options.device)
+
+
+@contextlib.contextmanager
+def preloading() -> Iterator[None]:
+    """Load numba's tables of functions, which takes 0.8 s, in a thread beside what is done meanwhile."""
+    thread = threading.Thread(target=_preload, daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join()
+
+
+def _preload() -> None:
+    from numba.core.registry import cpu_target
+
+    cpu_target.typing_context.refresh()
+    cpu_target.target_context.refresh()
 
 
 def labels(values: list[str]) -> dict[str, str] | str | None:

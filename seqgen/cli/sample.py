@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from seqgen.cli.common import labels, loaded, printable, warn
+from seqgen.cli.common import labels, loaded, preloading, printable, warn
 from seqgen.config import SeqgenError
 
 if TYPE_CHECKING:
@@ -25,9 +25,10 @@ STEP = 100
 
 def sample(options: argparse.Namespace) -> None:
     """Print samples, write them to files, or stream one."""
+    with contextlib.nullcontext() if options.engine == "plain" else preloading():
+        pipeline = loaded(options)
     from seqgen.modality import Request
 
-    pipeline = loaded(options)
     modality, codec = pipeline.modality, pipeline.codec
     given = [name for name in SPECIAL if getattr(options, name) is not None and getattr(options, name) is not False]
     if wrong := [name for name in given if name not in modality.options]:
