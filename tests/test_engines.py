@@ -19,7 +19,7 @@ import pytest
 import torch
 from examples import MODELS, draw_context, rows_of, wavenet, with_labels
 from numba import njit
-from torch import Tensor
+from torch import Tensor, nn
 
 import seqgen
 import seqgen.engines
@@ -340,6 +340,30 @@ def test_changed_weights_are_seen() -> None:
     sample(model, draw_noise(1, 9, seed=1))
     model.load_state_dict(perturbed(RNN(Categorical(50), hidden=20)).state_dict())
     assert differences(model, draw_noise(5, 9, seed=1)) == 0
+
+
+def test_rows_of_weights_that_trade_places_are_seen() -> None:
+    """Their sum is the same, and a change behind `data` gives no new version."""
+    model = perturbed(RNN(Categorical(50), hidden=20))
+    before = offer.fingerprint(model)
+    assert offer.fingerprint(model) == before
+    sample(model, draw_noise(1, 9, seed=1))
+    weight = model.readout.weight.data
+    weight[[0, 7, 3]] = weight[[7, 3, 0]].clone()
+    assert offer.fingerprint(model) != before
+    assert differences(model, draw_noise(5, 9, seed=1)) == 0
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3, 64, 1001])
+def test_a_hash_sees_every_bit_and_its_place(count: int) -> None:
+    model = nn.Linear(count, 1, bias=False) if count else nn.Linear(1, 0, bias=False)
+    weight = model.weight.data.view(torch.int32).flatten()
+    seen = {str(offer.fingerprint(model))}  # type: ignore[arg-type]
+    for place in range(count):
+        for bit in (0, 23, 31):
+            weight[place] ^= 1 << bit if bit < 31 else -(1 << 31)
+            seen.add(str(offer.fingerprint(model)))  # type: ignore[arg-type]
+    assert len(seen) == 1 + 3 * count
 
 
 @pytest.mark.parametrize("name", COMPILED)

@@ -82,14 +82,14 @@ class MADELayout(Layout):
             starts = torch.searchsorted(degrees[layer], torch.arange(len(ranks) + 1)).tolist()
             x = program.units(x, weight, layers[layer].bias[self.sorted[layer]], starts)
             self.units.append(x)
-        self.parameters = program.span(model.bias.numel())
+        self.totals = program.span(model.bias.numel())
         self.direct = None
         if model.direct is not None:
             direct = masked(model.direct, ranks, positions).permute(2, 0, 1)
             self.direct = direct.reshape(len(ranks), width, -1)  # (D, E, D P)
-            program.symbol(self.parameters, self.parameters, self.direct)
+            program.symbol(self.totals, self.totals, self.direct)
         readout = masked(model.readout[..., self.sorted[-1]], ranks, degrees[-1])
-        program.draw_from(program.dot(self.parameters, x, readout))
+        program.draw_from(program.dot(self.totals, x, readout))
         super().__init__(program)
 
     def fill(self, memory: Running, request: Request) -> None:
@@ -101,7 +101,7 @@ class MADELayout(Layout):
         totals = readout.flatten(1)
         if self.direct is not None:
             totals = totals + state.values @ self.direct[variables].flatten(0, 1)
-        memory.set(self.parameters, totals)
+        memory.set(self.totals, totals)
         for span, units in zip(self.units[1:], state.units[1:], strict=True):
             memory.set(span, units)
 

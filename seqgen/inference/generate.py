@@ -6,9 +6,11 @@ its place where there is one for the request, and draws the same symbols.
 
 import time
 from collections.abc import Callable, Iterable, Iterator
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
 from seqgen import engine
@@ -29,6 +31,17 @@ LARGEST = 1 << 14
 """Symbols of a chunk at most."""
 
 
+class Key(ISeedSequence):
+    """The key of a generator as its seed sequence: with `Philox(key=...)` numpy asks the system for a seed first."""
+
+    def __init__(self, *words: int) -> None:
+        self.words = np.array(words, np.uint64)
+
+    def generate_state(self, n_words: int, dtype: Any = np.uint64) -> np.ndarray:
+        """The key."""
+        return self.words
+
+
 class Noise:
     """Uniform noise (B, T) in [0, 1), float64, a pure function of (seed, row, position), in blocks of columns.
 
@@ -43,8 +56,8 @@ class Noise:
     """
 
     def __init__(self, batch: int, length: int, seed: int, first: int = 0) -> None:
-        keys = (np.array([seed, row], np.uint64) for row in range(first, first + batch))
-        self._rows = [np.random.Generator(np.random.Philox(key=key)) for key in keys]
+        keys: list[Any] = [Key(seed, row) for row in range(first, first + batch)]  # of a type that stubs leave out
+        self._rows = [np.random.Generator(np.random.Philox(key)) for key in keys]
         self.shape = batch, length
         self._left = length
 
