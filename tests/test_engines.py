@@ -606,6 +606,11 @@ def test_other_sources_are_another_cache(tmp_path: Path, monkeypatch: pytest.Mon
     assert cache.stamp() != before
 
 
+def test_all_sources_of_compiled_functions_are_stamped() -> None:
+    sources = {path.stem for path in Path(cache.__file__).parent.glob("*.py") if "from numba" in path.read_text()}
+    assert sources == set(cache.COMPILED)
+
+
 def test_the_law_without_fused_multiplication() -> None:
     """Compiled for the least processor of this kind, where vectors are of 4 floats."""
     if sys.platform != "linux" or os.uname().machine != "x86_64":

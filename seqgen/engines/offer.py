@@ -1,16 +1,14 @@
 """Offering a sampler: the layout of a model's present weights, once it has agreed with the plain loop."""
 
 from collections.abc import Callable
-from functools import partial
 from typing import Any
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
-from numba import njit
 
 from seqgen.engine import Request, Unsupported
-from seqgen.engines.cache import cached
+from seqgen.engines.checksum import checksum
 from seqgen.engines.running import Layout, Running
 from seqgen.model import Model, Order
 
@@ -20,8 +18,6 @@ CHECKED = 4
 """Rows and symbols that a new layout draws beside the plain loop."""
 NEAR = 1e-5
 """How near to the boundary between two symbols noise may lie to fall either way."""
-GOLDEN, LOWER, HALF = np.uint64(0x9E3779B97F4A7C15), np.uint64(0xFFFFFFFF), np.uint64(32)
-"""2^64 over the golden ratio, whose multiples are far from one another; the lower half of a word; its width."""
 _LAYOUTS: WeakKeyDictionary[Model, tuple[Any, dict[bytes, Layout | None]]] = WeakKeyDictionary()
 
 
@@ -64,22 +60,6 @@ def fingerprint(model: Model) -> list[tuple[int, int, bytes]]:
             words = words if words.flags.aligned else words.copy()
             found.append((tensor.data_ptr(), int(checksum(words)), bits[even:].tobytes()))
     return found
-
-
-@partial(cached, told=False)
-@njit(nogil=True)
-def checksum(words):  # type: ignore[no-untyped-def]
-    """A hash of 64-bit words and their places, the NH of UMAC (Black et al. 1999) with a counter for its key.
-
-    It sums products of the two halves of each word. Plain sums would not see numbers that trade places, and small
-    changes may cancel in them.
-    """
-    total, key = np.uint64(0), np.uint64(0)
-    for place in range(len(words)):  # by index, which LLVM makes vectors of: 53 GB/s instead of 11
-        key += GOLDEN
-        mixed = words[place] ^ key
-        total += words[place] + (mixed & LOWER) * (mixed >> HALF)
-    return total
 
 
 def _agrees(layout: Layout, model: Model, request: Request) -> bool:
