@@ -147,11 +147,12 @@ class MADE(Model):
         positions = 1 + ranks.repeat_interleave(self.output.width)
         units, below = values, positions
         for layer, bias, degrees in zip(self.layers, biases, self.degrees(order.connectivity), strict=True):
-            units = (bias + F.linear(units, masked(layer.weight, degrees, below))).relu()
+            units = torch.addmm(bias, units, masked(layer.weight, degrees, below).t()).relu_()
             below = degrees
-        rows = readout_bias + _masked_readout(units, self.readout, ranks, below)
+        rows = _plus_readout(readout_bias.flatten(1), units, self.readout, ranks, below)
         if self.direct is not None:
-            rows = rows + _masked_readout(values, self.direct, ranks, positions)
+            rows = _plus_readout(rows, values, self.direct, ranks, positions)
+        rows = rows.view(len(x), *self.bias.shape)
         return permute(rows, 1, order.permutation)[:, : x.shape[1]]
 
     def biases(self, context: Context | None, batch: int) -> list[Tensor]:
@@ -227,6 +228,9 @@ class MADE(Model):
         return parameters, Known(positions, values, units, after)
 
 
-def _masked_readout(values: Tensor, weight: Tensor, ranks: Tensor, below: Tensor) -> Tensor:
-    """(B, D, P) from values (B, N) of degrees `below` (N,) and weight (D, P, N), kept where ranks (D,) >= below."""
-    return F.linear(values, masked(weight, ranks, below).flatten(0, 1)).view(len(values), *weight.shape[:2])
+def _plus_readout(total: Tensor, values: Tensor, weight: Tensor, ranks: Tensor, below: Tensor) -> Tensor:
+    """`total` (B, D P) plus what values (B, N) of degrees `below` (N,) give.
+
+    By weight (D, P, N), kept where ranks (D,) >= below.
+    """
+    return torch.addmm(total, values, masked(weight, ranks, below).flatten(0, 1).t())
