@@ -15,6 +15,8 @@ from seqgen.model import Batch, Model
 
 BATCH = 64
 """Sequences that are scored at once."""
+SHORT, MANY = 32, 256
+"""Up to so many symbols, so many sequences are: a tenth faster for names, where steps are products of few rows."""
 
 
 class Scorer:
@@ -95,7 +97,9 @@ class Scorer:
         if len(own) and not len(closing) and not int(own.min()):
             raise SeqgenError(f"item {int(own.argmin())} is empty and no end symbol is counted: nothing to score")
         starts = own.cumsum(0) - own
-        for chosen in torch.split(torch.argsort(own, stable=True), BATCH) if len(own) else ():
+        order, short = torch.argsort(own, stable=True), int((own <= SHORT).sum())
+        groups = (*order[:short].split(MANY), *order[short:].split(BATCH))
+        for chosen in filter(len, groups):
             places = chosen.tolist()
             x, mask = rows(symbols, starts[chosen], own[chosen], before, closing)
             signals = None
