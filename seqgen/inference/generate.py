@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.random.bit_generator import ISeedSequence
 from torch import Tensor
 
 from seqgen import engine
@@ -31,8 +30,11 @@ LARGEST = 1 << 14
 """Symbols of a chunk at most."""
 
 
-class Key(ISeedSequence):
-    """The key of a generator as its seed sequence: with `Philox(key=...)` numpy asks the system for a seed first."""
+class Key:
+    """The key of a generator as its seed sequence: with `Philox(key=...)` numpy asks the system for a seed first.
+
+    It is registered as an ISeedSequence at its first use, since importing numpy.random takes time.
+    """
 
     def __init__(self, *words: int) -> None:
         self.words = np.array(words, np.uint64)
@@ -56,6 +58,7 @@ class Noise:
     """
 
     def __init__(self, batch: int, length: int, seed: int, first: int = 0) -> None:
+        np.random.bit_generator.ISeedSequence.register(Key)
         keys: list[Any] = [Key(seed, row) for row in range(first, first + batch)]  # of a type that stubs leave out
         self._rows = [np.random.Generator(np.random.Philox(key)) for key in keys]
         self.shape = batch, length
