@@ -41,8 +41,8 @@ def sample(options: argparse.Namespace) -> None:
         if options.length is not None:
             raise SeqgenError(f"got --seconds {options.seconds} and --length {options.length}, expected one of them")
         choices["length"] = modality.symbols(codec, options.seconds)
-    given = labels(options.label), options.condition
-    request = Request(*given, choices, options.out, options.png, options.probabilities)
+    out, png = options.out, options.png
+    request = Request(labels(options.label), options.condition, choices, out, png, options.probabilities)
     modality.check(request, options.json)  # before the long work
     plainly_printed = options.n == 1 and request.out is None and not options.json and request.png is None
     if options.stream or (modality.streams and plainly_printed):

@@ -150,7 +150,8 @@ class Text(DataModule):
 
         Places behind the part become its end.
         """
-        symbols, found = self.parts["train"], np.minimum(places, len(self.parts["train"]))
+        symbols = self.parts["train"]
+        found: np.ndarray = np.minimum(places, len(symbols))
         for number, place in enumerate(found.tolist()):
             begins = self._line_begins(symbols[max(0, place - reach) : place + 1])
             if len(begins) and place < len(symbols):

@@ -83,7 +83,8 @@ class WaveNetLayout(Layout):
         if not self.model.prediction:
             return request.parameters
         mean, gain = self._predicted(request)
-        return self.model.output.moved(request.parameters, -mean / gain, 1 / gain)
+        parameters: Tensor = self.model.output.moved(request.parameters, -mean / gain, 1 / gain)
+        return parameters
 
     def _predicted(self, request: Request) -> Predicted:
         """The prediction and the gain (B,) of the next symbol."""

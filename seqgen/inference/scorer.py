@@ -98,7 +98,7 @@ class Scorer:
             raise SeqgenError(f"item {int(own.argmin())} is empty and no end symbol is counted: nothing to score")
         starts = own.cumsum(0) - own
         order, short = torch.argsort(own, stable=True), int((own <= SHORT).sum())
-        groups = (*order[:short].split(MANY), *order[short:].split(BATCH))
+        groups = (*torch.split(order[:short], MANY), *torch.split(order[short:], BATCH))
         for chosen in filter(len, groups):
             places = chosen.tolist()
             x, mask = rows(symbols, starts[chosen], own[chosen], before, closing)
