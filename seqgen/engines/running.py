@@ -17,7 +17,7 @@ from seqgen.engines.program import Program, Span
 from seqgen.model import Model
 from seqgen.output import diverged
 
-AHEAD = 64
+AHEAD = 256
 """Symbols whose inputs from outside are computed at once."""
 MARGIN = 64
 """Floats behind the memory of a row, which a vector may be read from beyond the last number."""
