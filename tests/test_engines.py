@@ -596,8 +596,8 @@ for _ in range(20):
 def test_processes_at_once_do_not_disturb_one_another(tmp_path: Path) -> None:
     (tmp_path / "script.py").write_text(PROCESS)
     env = {**os.environ, "SEQGEN_CACHE": str(tmp_path / "cache")}
-    several = [subprocess.Popen([sys.executable, tmp_path / "script.py"], env=env) for _ in range(3)]
-    assert [process.wait() for process in several] == [0, 0, 0]
+    several = [subprocess.Popen([sys.executable, tmp_path / "script.py"], env=env) for _ in range(2)]
+    assert [process.wait() for process in several] == [0, 0]
 
 
 def test_other_sources_are_another_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -714,13 +714,14 @@ def test_the_program_fits_samples_and_scores(clips: Path, tmp_path: Path) -> Non
     assert lines[0].startswith("8 clips to train on")
     assert lines[-1].startswith("run: best ")
     assert all(line.startswith("step ") for line in lines[1:-1]), lines
-    done = real("sample", "run", "--seconds", 0.2, "--out", "c.wav", "--png", "c.png", "--label", "one", cwd=tmp_path)
-    assert (done.returncode, done.stdout) == (0, b"c.wav\n")
-    assert done.stderr.count(b"\n") == 1
+    drawn = ["sample", "run", "--seconds", "0.2", "--out", "c.wav", "--png", "c.png", "--label", "one"]
+    program = f"from seqgen.cli.main import main; print(*map(main, [{drawn}, ['score', 'run', 'c.wav', '--json']]))"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, check=False, cwd=tmp_path)
+    assert done.stderr.count(b"\n") == 1, done.stderr
+    assert done.stdout.startswith(b"c.wav\n{")
+    assert done.stdout.endswith(b"}\n0 0\n")
     assert png_size(tmp_path / "c.png") == (900, 600)
-    done = real("score", "run", "c.wav", "--json", cwd=tmp_path)
-    assert (done.returncode, done.stderr) == (0, b"")
-    document = json.loads(done.stdout)
+    document = json.loads(done.stdout[len("c.wav\n") : -len("0 0\n")])
     assert document["total"]["symbols"] == len(pcm(tmp_path / "c.wav")) + 1
 
 
