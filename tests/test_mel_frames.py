@@ -66,10 +66,11 @@ def test_decoded_frames_are_close(name: str) -> None:
     assert 20 / math.log(10) * float((decoded - codec.logarithms(symbols)).square().mean().sqrt()) < 4
 
 
-def test_what_is_decoded_ends_with_the_last_whole_frame() -> None:
+def test_what_is_decoded_ends_with_the_end_symbol() -> None:
+    """Within a frame, too, the rest of which is silent."""
     codec = MelFrames(FRAMES, levels=32, end=True)
     symbols = codec.encode(voice(RATE, 0.1))
-    expected = codec.decode(symbols[: 7 * 20]).samples
+    expected = codec.decode(torch.cat([symbols[: 7 * 20 + 3], torch.zeros(17, dtype=torch.int64)])).samples
     cut = torch.cat([symbols[: 7 * 20 + 3], torch.tensor([codec.end]), symbols[:50]])
     assert np.array_equal(codec.decode(cut).samples, expected)
     state = torch.get_rng_state()
@@ -77,7 +78,7 @@ def test_what_is_decoded_ends_with_the_last_whole_frame() -> None:
     (piece,) = codec.stream(source)
     assert np.array_equal(piece.samples, expected)
     assert len(list(source)) == 50  # nothing is read beyond the end
-    assert list(codec.stream([0] * 19)) == []
+    assert list(codec.stream([codec.end, 0])) == []
     assert torch.equal(torch.get_rng_state(), state)
 
 

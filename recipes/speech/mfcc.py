@@ -9,7 +9,7 @@ from seqgen.media.mel import LogMel
 
 CEPSTRA, STEPS = 13, 20  # cepstral coefficients, and moments of a clip
 DEPTH = 4.5  # nats (39 dB) below the loudest frame, where a clip is trimmed at both ends
-WIDTH, RIDGE = 2.0, 0.1  # of the Gaussian kernel, relative to the median distance; and the regularisation
+WIDTH, RIDGE = 0.7, 0.01  # of the Gaussian kernel, relative to the median distance; and the regularisation
 
 
 class KernelMachine:

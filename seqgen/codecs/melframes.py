@@ -61,14 +61,15 @@ class MelFrames(Sound):
         return places.round().clamp(0, self.levels - 1).long().flatten()
 
     def logarithms(self, symbols: Tensor) -> Tensor:
-        """Log-mel bands (F, M) float32 of the whole frames of symbols (N,), up to the first end symbol.
+        """Log-mel bands (F, M) float32 of symbols (N,), up to the first end symbol.
 
-        Raises SeqgenError with the position of an invalid symbol.
+        A last frame that is not whole is completed with the lowest level. Raises SeqgenError with the position of an
+        invalid symbol.
         """
         symbols = self.until_end(symbols)
         check_levels(symbols, self.levels)
-        whole = symbols[: len(symbols) // self.frame * self.frame].cpu().float().view(-1, self.frame)
-        return self.low + whole * ((self.high - self.low) / (self.levels - 1))
+        padded = torch.nn.functional.pad(symbols.cpu().float(), (0, -len(symbols) % self.frame))
+        return self.low + padded.view(-1, self.frame) * ((self.high - self.low) / (self.levels - 1))
 
     # -- items
 
@@ -87,7 +88,7 @@ class MelFrames(Sound):
         return symbols[first - begin * self.frame : last - begin * self.frame]
 
     def decode(self, symbols: Tensor) -> Clip:
-        """The clip at `rate`, up to the first end symbol, without a frame that is not whole.
+        """The clip at `rate`, up to the first end symbol, in whole frames.
 
         Raises SeqgenError with the position of an invalid symbol.
         """
@@ -96,7 +97,7 @@ class MelFrames(Sound):
     def stream(self, symbols: Iterable[Any]) -> Iterator[Clip]:
         """The whole clip, since a phase is found for all frames together. Stops reading at the end symbol."""
         found = list(itertools.takewhile(lambda symbol: symbol != self.end, symbols))
-        if len(found) >= self.frame:
+        if found:
             yield self.decode(torch.tensor(found))
 
     def pieces(self, items: Iterable[Any]) -> Iterator[Tensor]:
