@@ -7,6 +7,7 @@ import re
 import threading
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import gradio as gr
@@ -204,6 +205,25 @@ def test_a_clip_that_is_none_is_refused_without_its_path(tmp_path: Path) -> None
     soundfile.write(path, np.zeros(21 * 8000), 8000)
     with pytest.raises(Refused, match="longer than 20 s"):
         sound_request.read(str(path), 8000, LIMITS)
+
+
+def test_the_first_piece_of_a_clip_comes_soon_and_others_less_often(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a model that takes a hundredth of a second for a hundredth of sound."""
+    clock = SimpleNamespace(elapsed=0.0, passed=False)
+
+    def stream(**_: Any) -> Iterator[Clip]:
+        for _ in range(200):
+            clock.elapsed += 0.01
+            yield Clip(np.zeros(80, np.float32), 8000)
+
+    monkeypatch.setattr(sound_request, "Deadline", lambda _: clock)
+    monkeypatch.setattr(sound_request, "sample_rate", lambda _: 8000)
+    entry: Any = SimpleNamespace(pipeline=SimpleNamespace(stream=stream), remark=lambda *_, **__: "")
+    request = sound_request.SoundRequest(16000, {}, {}, 1, None, None)
+    pieces = list(sound_request.sample(entry, LIMITS, request))
+    assert pieces[0].took < 0.08
+    assert [one.took for one in pieces] == pytest.approx([0.06, 0.12, 0.25, 0.51, 1.02, 1.52, 2.0], abs=0.025)
+    assert sum(len(one.new.samples) for one in pieces) == len(pieces[-1].clip.samples) == 16000
 
 
 def test_a_live_sound_is_the_clip_without_seams() -> None:

@@ -16,8 +16,8 @@ from seqgen_app.catalog import Entry
 from seqgen_app.limits import Deadline, Limits, Refused
 from seqgen_app.scores import scored
 
-INTERVAL = 0.5
-"""Seconds between two pieces of a clip."""
+FIRST, INTERVAL = 0.05, 0.5
+"""Seconds until the first piece of a clip, and between two later ones at most."""
 STREAM_RATE = 48000
 """Hz of a clip that plays while it is sampled: at this rate the encoder's blocks of 1,024 samples are short."""
 STREAM_START = 0.08
@@ -123,13 +123,13 @@ def sample(entry: Entry, limits: Limits, request: SoundRequest) -> Iterator[Samp
     """The clip as it grows, the prompt first. Raises Refused for a clip that ends before its first sample."""
     deadline, rate = Deadline(limits.deadline), sample_rate(entry)
     parts: list[np.ndarray] = [np.zeros(0, np.float32)]
-    sent, shown, note = 0, -0.6 * INTERVAL, ""  # the first piece comes sooner
+    sent, shown, note = 0, 0.0, ""
     for piece in entry.pipeline.stream(**request.arguments):
         parts.append(piece.samples)
         if deadline.passed:
             note = f"Stopped after {deadline.elapsed:.0f} s. "
             break
-        if deadline.elapsed - shown > INTERVAL:
+        if deadline.elapsed - shown > min(INTERVAL, max(FIRST, shown)):  # at twice the rate of sound it never stops
             samples = np.concatenate(parts)
             yield SampledClip(Clip(samples[sent:], rate), Clip(samples, rate), request.seed, deadline.elapsed)
             sent, shown = len(samples), deadline.elapsed
