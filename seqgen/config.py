@@ -4,7 +4,7 @@ import inspect
 import sys
 from collections.abc import Iterable, Mapping
 from difflib import get_close_matches
-from typing import Any, Self, TypeVar
+from typing import Any, ClassVar, Self, TypeVar
 
 T = TypeVar("T")
 _REGISTRY: dict[str, type["Configurable"]] = {}
@@ -32,6 +32,8 @@ class Configurable:
     """
 
     init_args: dict[str, Any]
+    added: ClassVar[frozenset[str]] = frozenset()
+    """Arguments that the class has gained; descriptions from before lack them and get their defaults."""
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
@@ -137,7 +139,7 @@ def _construct(cls: type[Configurable], arguments: Any, where: str) -> Configura
     expected = list(inspect.signature(cls.__init__).parameters)[1:]
     if unknown := [key for key in arguments if key not in expected]:
         raise ConfigError(f"{where}: {cls.__name__} has no argument {unknown[0]!r}; it has {', '.join(expected)}")
-    if missing := [key for key in expected if key not in arguments]:
+    if missing := [key for key in expected if key not in arguments and key not in cls.added]:
         raise ConfigError(f"{where}: {cls.__name__} misses its argument {missing[0]!r}")
     built = {key: _build(item, f"{where}.{key}") for key, item in arguments.items()}
     try:

@@ -152,8 +152,10 @@ class Model(nn.Module, Configurable, ABC):
     """D, the numbers in a frame of local conditioning; 0 for a model without."""
     feature_hop: int = 1
     """Symbols of a frame."""
-    feature_reach: int = 0
-    """The number of frames on either side of a symbol's own that its row depends on."""
+    feature_reach: int = 1
+    """The number of frames on either side of a symbol's own that its row depends on, at most."""
+    prediction: int = 0
+    """The order of a linear predictor of the symbols that a frame ends with; 0 for none."""
     scalar_input: bool = False
     """Whether a class enters as one number from -1 to 1 instead of its one-hot vector."""
     input_axes: Axes = MappingProxyType({})

@@ -54,6 +54,7 @@ def read_lanes(data: Text, loader: Loader) -> list[str]:
     assert len(batches) == len(loader)
     for batch in batches:
         assert batch.window in (0, expected)
+        assert batch.x.shape[1] > 0
         if batch.window == 0:
             lanes, texts = lanes + texts, [""] * len(batch.x)
         rows = zip(texts, batch.x, batch.mask, strict=True)
@@ -88,6 +89,14 @@ def test_lanes_joined_give_the_text_back(file: Any, batch_size: int, length: int
     assert joined(data, data.val_dataloader()) == PROSE[train:chosen]
     assert joined(data, data.held_out("calibration")) == PROSE[chosen : train + val]
     assert joined(data, data.held_out("test")) == PROSE[train + val :]
+
+
+@pytest.mark.parametrize("batch_size", [1, 2])
+@pytest.mark.parametrize("length", [1, 20])
+def test_no_window_is_empty(file: Any, batch_size: int, length: int) -> None:
+    for count in (1080, 1081, 1099, 1259):
+        data = ready(Text(file(PROSE[:count]), batch_size=batch_size, length=length, lane=180, val=1, test=0))
+        assert len(joined(data, data.train_dataloader())) == count - 1
 
 
 def test_lanes_begin_where_lines_do(file: Any) -> None:

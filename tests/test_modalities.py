@@ -255,7 +255,7 @@ def test_sample_refuses_an_output_that_does_not_fit(
     assert not list(tmp_path.iterdir())
 
 
-VALUES = {"seconds": ["1"], "context": ["a.wav"], "png": ["a.png"], "probabilities": [], "stream": []}
+VALUES = {"seconds": ["1"], "condition": ["a.wav"], "png": ["a.png"], "probabilities": [], "stream": []}
 
 
 def test_every_special_option_is_tried_and_some_modality_has_it() -> None:

@@ -29,7 +29,8 @@ def test_contents(wheel: Path) -> None:
     """All modules, all recipes and the bundled models, and nothing else."""
     expected = {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen").rglob("*.py")} | {"seqgen/py.typed"}
     expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in (ROOT / "app").rglob("*.py")}
-    expected |= {str(path.relative_to(ROOT)) for path in (ROOT / "seqgen" / "checkpoints" / "bundled").glob("*/*")}
+    bundled = (path for path in (ROOT / "seqgen" / "checkpoints" / "bundled").rglob("*") if path.is_file())
+    expected |= {str(path.relative_to(ROOT)) for path in bundled}
     for suffix in ("py", "yaml"):
         expected |= {f"seqgen_{path.relative_to(ROOT)}" for path in small.RECIPES.rglob(f"*.{suffix}")}
     with zipfile.ZipFile(wheel) as archive:

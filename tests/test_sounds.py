@@ -636,7 +636,7 @@ TRAINING_MISTAKES: dict[str, tuple[dict[str, Any], str]] = {
     ),
     "other features": (
         {"data": {"features": described("LogMel", rate=RATE, mels=4, hop=20, window=50)}},
-        "the model takes 0 features for every 1 symbols, got 4 for every 20, expected the same",
+        "the model takes 0 features for every 1 symbols, got 4 features for every 20 symbols, expected the same",
     ),
     "text": ({"data": {"path": __file__, "pattern": None, "labels": None}}, "test_sounds.py' cannot be decoded"),
     "all held out": ({"data": {"val": 12}}, r"held-out shares \[12.0, 2.0\] leave nothing of 12 to train on"),

@@ -9,7 +9,11 @@ from examples import wavenet
 from laws import close, gradients, rows_by_steps
 from torch import Tensor
 
+from seqgen.codecs import Waveform
+from seqgen.config import ConfigError, build, describe
+from seqgen.inference.conditioning import check_fit
 from seqgen.inference.generate import draw_noise, sample
+from seqgen.media.mel import LogMel
 from seqgen.model import Context, Model
 from seqgen.models import WaveNet
 from seqgen.models.wavenet import AHEAD, RECENT
@@ -157,6 +161,28 @@ def test_the_conditioning_matters_where_it_stands() -> None:
     rows = (model(x, Context(features=frames)) != model(x, Context(features=changed))).any(-1)[0]
     assert not rows[:8].any()
     assert rows[8:20].all()
+
+
+def test_a_model_from_before_linear_prediction_is_built() -> None:
+    """Descriptions of classes that have gained arguments since lack these, and no others."""
+    for made, gained in ((WaveNet(Categorical(3), layers=2), "prediction"), (LogMel(), "mean")):
+        described = describe(made)
+        for name in type(made).added:
+            described["init_args"].pop(name)
+        assert describe(build(described, type(made))) == describe(made)
+        assert gained in type(made).added
+        described["init_args"].popitem()
+        with pytest.raises(ConfigError, match="misses its argument"):
+            build(described, type(made))
+
+
+def test_features_with_another_predictor_are_refused() -> None:
+    model = WaveNet(DiscretizedLogistics(16), layers=2, features=5, hop=256, prediction=4)
+    check_fit(model, Waveform(16000, bits=4), LogMel(mels=5, prediction=4))
+    with pytest.raises(
+        ValueError, match="5 features, and a predictor of order 4, for every 256 symbols, got 10 "
+    ):
+        check_fit(model, Waveform(16000, bits=4), LogMel(mels=10))
 
 
 def test_an_encoder_reaches_as_many_frames_as_it_says() -> None:

@@ -66,12 +66,13 @@ class SoundTab(Tab):
                 with gr.Accordion("Clip to start from", open=is_vocoder(entry)) as drawer:
                     hint = gr.Markdown(HINTS[is_vocoder(entry)])
                     clip = _upload("given-clip")
-                    with gr.Row(visible=bool(entry.examples)) as examples:
-                        for number in range(max(len(one.examples) for one in self.models.entries.values())):
-                            button = gr.Button(f"Example {number + 1}", size="sm", min_width=80)
-                            button.click(
-                                partial(self.example, number), model, clip, preprocess=False, **controls.UPDATE
-                            )
+                    with gr.Row():
+                        examples = [
+                            gr.Button(f"Example {number + 1}", size="sm", min_width=80, visible=shown)
+                            for number, shown in enumerate(self._shown(entry))
+                        ]
+                    for number, button in enumerate(examples):
+                        button.click(partial(self.example, number), model, clip, preprocess=False, **controls.UPDATE)
                 go, stop = controls.run_and_stop("Speak")
             with gr.Column(scale=3, min_width=300, elem_id="sound-result"):
                 player = gr.Audio(
@@ -107,22 +108,27 @@ class SoundTab(Tab):
             result="sound-result",
             stop=stop,
         )
-        model.change(self.switch, model, [hint, drawer, examples, seconds], preprocess=False, **controls.UPDATE)
+        model.change(self.switch, model, [hint, drawer, seconds, *examples], preprocess=False, **controls.UPDATE)
 
     @report_errors
     def switch(self, model: Any) -> list[Any]:
         """Say what a clip is for, and set the usual duration."""
         entry = self.models.get(model)
         vocoder, seconds = is_vocoder(entry), usual_seconds(entry, self.limits)
-        shown = gr.update(visible=bool(entry.examples))
-        return [HINTS[vocoder], gr.update(open=vocoder), shown, gr.update(value=seconds)]
+        examples = [gr.update(visible=shown) for shown in self._shown(entry)]
+        return [HINTS[vocoder], gr.update(open=vocoder), gr.update(value=seconds), *examples]
+
+    def _shown(self, entry: Entry) -> list[bool]:
+        """Whether there is a clip for each of the buttons, of which there are as many as a model has clips."""
+        most = max(len(one.examples) for one in self.models.entries.values())
+        return [number < len(entry.examples) for number in range(most)]
 
     @report_errors
     def example(self, number: int, model: Any) -> tuple[int, np.ndarray]:
         """A clip that comes with the model, as rate and samples. Raises Refused where there is none of that number."""
         examples = self.models.get(model).examples
         if number >= len(examples):
-            raise Refused(f"The model has {len(examples)} examples.")
+            raise Refused("The model has no such example.")
         clip = audio.read(examples[number])
         return clip.rate, audio.pcm(clip.samples)
 

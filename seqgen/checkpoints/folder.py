@@ -111,7 +111,7 @@ def find(path: str | Path) -> Path:
 
 def examples(folder: Path) -> list[Path]:
     """The files that come with a checkpoint for people to condition it on."""
-    return sorted((folder / EXAMPLES).glob("*"))
+    return sorted(path for path in (folder / EXAMPLES).glob("[!.]*") if path.is_file())
 
 
 def bundled() -> dict[str, Path]:

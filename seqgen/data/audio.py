@@ -167,7 +167,7 @@ class Audio(DataModule):
 
     @property
     def _back(self) -> int | None:
-        """How many symbols a span is read behind; None if that is for the span to say."""
+        """Left context of a crop, in symbols; None for a share of the crop."""
         if self.left_context is None or self.features is None:
             return self.left_context
         return self.left_context + self.feature_reach * self.features.hop  # the first frames lack those before them

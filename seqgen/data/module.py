@@ -51,7 +51,7 @@ class DataModule(ABC):
         self.labels: dict[str, list[str]] = {}
         self.parts: dict[str, np.ndarray] = {}
         self.left_context: int | None = None
-        self.feature_reach = 0
+        self.feature_reach = 1
         self.unknown: Unknown | None = None
         self.skipped: list[str] = []
         self.reading_whole = False
@@ -85,7 +85,7 @@ class DataModule(ABC):
         """Fill codec, labels and parts."""
 
     def connect(self, receptive_field: int | None, feature_reach: int = 1) -> None:
-        """Take what is known once the model is: how many symbols back it sees, None for all; how many frames aside."""
+        """Take what is known of the model: its receptive field, None for the whole past, and its `feature_reach`."""
         self.left_context, self.feature_reach = receptive_field, feature_reach
 
     def hold_out(

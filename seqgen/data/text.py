@@ -131,15 +131,18 @@ class Text(DataModule):
                 f"batch_size {self.batch_size} lanes; expected a longer text or a smaller batch_size"
             )
         total = len(self.parts["train"])
-        size = max(min(self.lane, -(-total // self.batch_size)), total // LANES)
-        count, windows = -(-total // size), -(-size // self.length)  # lanes, and windows of each
+        longest = max(min(self.lane, -(-total // self.batch_size)), -(-total // LANES))
+        count = -(-total // longest)  # lanes, of `size` or one more
+        size = total // count
+        reach = size // 8
+        windows = min(-(-longest // self.length), size - reach)  # none is empty, however short a lane becomes
         groups = -(-count // self.batch_size)
 
         def epoch(number: int, position: int) -> Iterator[Batch]:
             order = np.array_split(rng(self.seed, number).permutation(count), groups)
             for group, places in itertools.groupby(range(position, groups * windows), lambda place: place // windows):
-                starts = self._line_begins_before(order[group] * size, size // 8)
-                ends = self._line_begins_before((order[group] + 1) * size, size // 8)
+                starts = self._line_begins_before(order[group] * total // count, reach)
+                ends = self._line_begins_before((order[group] + 1) * total // count, reach)
                 for place in places:
                     yield self._window("train", starts, ends, windows, place % windows)
 

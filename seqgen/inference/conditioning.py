@@ -95,10 +95,13 @@ def check_fit(model: Model, codec: Codec, features: LogMel | None) -> None:
             f"the codec's vocabulary has {codec.size or 'numbers instead of'} symbols and the model's output "
             f"{model.output.classes or 'numbers'}, expected the same"
         )
-    expected = (model.feature_size, model.feature_hop)
-    given = (0, 1) if features is None else (features.size, features.hop)
-    if expected[0] != given[0] or (given[0] and expected[1] != given[1]):
-        raise SeqgenError(
-            f"the model takes {expected[0]} features for every {expected[1]} symbols, got {given[0]} for every "
-            f"{given[1]}, expected the same"
-        )
+    expected = (model.feature_size, model.feature_hop, model.prediction)
+    given = (0, 1, 0) if features is None else (features.size, features.hop, features.prediction)
+    if expected[0] != given[0] or (given[0] and expected[1:] != given[1:]):
+        wanted, got = _features(*expected), _features(*given)
+        raise SeqgenError(f"the model takes {wanted}, got {got}, expected the same")
+
+
+def _features(size: int, hop: int, prediction: int) -> str:
+    predictor = f", and a predictor of order {prediction}," if prediction else ""
+    return f"{size - (prediction + 1 if prediction else 0)} features{predictor} for every {hop} symbols"

@@ -38,6 +38,8 @@ class LogMel(Configurable):
             error (LP-WaveNet, Hwang et al. 2018, arXiv:1811.11913).
     """
 
+    added = frozenset({"mean", "deviation", "prediction"})
+
     def __init__(
         self,
         rate: int = 16000,

@@ -86,6 +86,7 @@ class WaveNet(Model):
     """
 
     input_axes = MappingProxyType({"taps": 1, "residual": 1})
+    added = frozenset({"encoder", "prediction"})
 
     def __init__(
         self,
@@ -134,7 +135,8 @@ class WaveNet(Model):
         self.first = nn.Parameter(0.1 * torch.randn(residual))
         self.dropout = nn.Dropout(dropout)
         self.features = Upsample(features, hop, condition, upsampling, encoder, predictor) if features else None
-        self.feature_reach = self.features.reach if self.features is not None else 0
+        if self.features is not None:
+            self.feature_reach = self.features.reach
         width = kernel * residual + (condition if features else 0)
         self.taps = nn.Parameter(torch.randn(depth, width, 2 * gate) / width**0.5)  # the oldest tap first, then y
         self.bias = nn.Parameter(torch.zeros(depth, 2 * gate))

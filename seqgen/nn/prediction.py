@@ -24,11 +24,11 @@ def predict(past: Tensor, values: Tensor, frames: Tensor, hop: int, first: int) 
     `past` (B, P) are the values before, the newest last, and `values` (B, N) the symbols' own, both float64. A frame
     (B, F, P + 1) has P coefficients, newest symbol first, and the logarithm of the gain, for `hop` symbols.
     """
-    order, count, frames = past.shape[1], values.shape[1] + 1, frames.double()
+    order, count = past.shape[1], values.shape[1] + 1
     places = (torch.arange(first, first + count, device=frames.device) // hop).clamp(max=frames.shape[1] - 1)
     windows = torch.cat([past, values], 1).unfold(1, order, 1)  # (B, N + 1, P)
-    coefficients = frames[..., :-1].flip(-1)[:, places]
-    return Predicted((windows * coefficients).sum(-1), frames[:, places, -1].exp())
+    found = frames[:, places].double()  # (B, N + 1, P + 1)
+    return Predicted((windows * found[..., :-1].flip(-1)).sum(-1), found[..., -1].exp())
 
 
 def inputs(values: Tensor, predicted: Predicted) -> Tensor:

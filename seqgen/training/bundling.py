@@ -62,7 +62,7 @@ def bundle(run: Path, name: str, recipe: str, target: Path = folder.BUNDLED) -> 
         if examples:
             shutil.copytree(examples[0].parent, place / folder.EXAMPLES)
     write_atomically(place / "card.md", card(name, place).encode())
-    size = sum(path.stat().st_size for path in place.rglob("*"))
+    size = sum(path.stat().st_size for path in place.rglob("*") if path.is_file())
     total = kept.totals["held out"]
     return (
         f"{name}: {total.bits_per_symbol:.4f} bits a symbol held out, {kept.bits:+.5f} in {kept.dtype}, {size:,} bytes"
