@@ -179,9 +179,7 @@ def test_a_model_from_before_linear_prediction_is_built() -> None:
 def test_features_with_another_predictor_are_refused() -> None:
     model = WaveNet(DiscretizedLogistics(16), layers=2, features=5, hop=256, prediction=4)
     check_fit(model, Waveform(16000, bits=4), LogMel(mels=5, prediction=4))
-    with pytest.raises(
-        ValueError, match="5 features, and a predictor of order 4, for every 256 symbols, got 10 "
-    ):
+    with pytest.raises(ValueError, match="5 features, and a predictor of order 4, for every 256 symbols, got 10 "):
         check_fit(model, Waveform(16000, bits=4), LogMel(mels=10))
 
 

@@ -82,11 +82,15 @@ def rounded(pipeline: Pipeline, run: Path) -> Rounded:
 
 
 def write_examples(pipeline: Pipeline, run: Path, place: Path) -> list[Path]:
-    """Held-out items for people to condition the model on, if it takes features: the files written to a folder."""
+    """Items for people to condition the model on, if it takes features: the files written to a folder.
+
+    They are what the model makes of held-out items, so that no data is copied.
+    """
     if pipeline.features is None:
         return []
     place.mkdir(parents=True, exist_ok=True)
-    items = [item for item, _ in open_data(pipeline, run).examples(CONDITIONS)]
+    found = enumerate(open_data(pipeline, run).examples(CONDITIONS))
+    items = [pipeline.sample(condition=item, label=label, seed=number)[0] for number, (item, label) in found]
     return pipeline.modality.write(pipeline.codec, items, place / "clip.flac")
 
 
