@@ -248,8 +248,9 @@ def saved_is_loaded(model: Model, folder: Path) -> None:
     names = [[f"{label}" for label in range(count)] for count in labels_of(model)]
     labels = {f"label {place}": classes for place, classes in enumerate(names)}
     codec = Chars("abcdefgh"[: classes_of(model.output)]) if countable(model.output) else seqgen.codecs.Waveform()
-    hop, mels = model.feature_hop, model.feature_size
-    features = LogMel(8000, mels, hop, 4 * hop) if mels else None
+    hop, order = model.feature_hop, model.prediction
+    mels = model.feature_size - (order + 1 if order else 0)
+    features = LogMel(8000, mels, hop, 4 * hop, prediction=order) if mels else None
     Pipeline(model, codec, labels, {"step": 3}, features).save_pretrained(folder)
     loaded = seqgen.load(folder)
     assert describe(loaded.model) == describe(model)

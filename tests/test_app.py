@@ -136,7 +136,7 @@ def test_a_model_is_named_and_never_a_path(catalog: Catalog, tmp_path: Path) -> 
         with pytest.raises(Refused, match=r"There is no model .*; there are: "):
             catalog.get(name)
     sounds = catalog.of(catalog.get("digits-speech").modality)
-    assert sounds.names == ["digits-speech"]
+    assert sounds.names == ["digits-speech", "voice"]
     with pytest.raises(Refused, match="no model of sound 'names'"):
         sounds.get("names")
 

@@ -139,10 +139,11 @@ def test_a_vocoder_wants_a_clip(page: Any) -> None:
 
 def test_a_vocoder_says_an_example_again(page: Any, app: served.App) -> None:
     tab(page, "Audio")
-    assert not page.get_by_role("button", name="Example 1").is_visible()
+    choose(page, "Model", "digits-speech")
+    page.get_by_role("button", name="Example 1").wait_for(state="hidden")
     choose(page, "Model", "vocoder")
     page.get_by_role("button", name="Example 1").click()
-    page.locator("#given-clip audio, #given-clip .waveform-container").first.wait_for()
+    page.locator("#given-clip audio").first.wait_for(state="attached")
     press(page, "Speak")
     page.get_by_text("0.20 s of sound").wait_for()
     page.locator("#picture img").wait_for()
