@@ -64,7 +64,8 @@ class WaveNetLayout(Layout):
 
     def _halves(self, gates: Tensor) -> Tensor:
         """Biases of gates (..., L, B, 2 G) as rows (B, ..., L 2 G), padded."""
-        gates = F.pad(gates.reshape(*gates.shape[:-1], 2, -1), (0, self.half - self.model.gate)).flatten(-2)
+        if missing := self.half - self.model.gate:
+            gates = F.pad(gates.reshape(*gates.shape[:-1], 2, -1), (0, missing)).flatten(-2)
         return gates.movedim(-2, 0).flatten(-2)
 
     def fill(self, memory: Running, request: Request) -> None:
